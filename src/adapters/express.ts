@@ -1,0 +1,61 @@
+import type { Socket } from "node:net";
+import type { RequestHandler } from "express";
+import type { WebSocketOptions } from "../engine/options.js";
+import type { WebSocketManager } from "../engine/web-socket-manager.js";
+import { WebSockets } from "../engine/web-sockets.js";
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** The request's WebSocket side, behind `webSockets()`. */
+      webSockets: WebSocketManager;
+    }
+  }
+}
+
+/**
+ * Middleware that gives the handlers behind it `req.webSockets`.
+ *
+ * Needs `handleUpgrades(app.listen(…))`. Express does not tell when a handler has returned, so that
+ * returning does not close the socket: close it, or write `await using socket = …`. The response
+ * emits `finish` and `close` when the socket is gone. A handler that throws closes it with 1011.
+ * @throws RangeError or TypeError, naming the option, when one is wrong.
+ */
+export function webSockets(options?: WebSocketOptions): RequestHandler {
+  const shared = new WebSockets(options);
+  return (request, response, next) => {
+    if (request.webSockets !== undefined) return next();
+    const manager = shared.manage(request, response, {
+      takeOver: () => {
+        request.socket = endedByPipeline(request.socket, manager as WebSocketManager);
+        // Runs when accept() has made the connection.
+        queueMicrotask(() => endResponseWithSocket(manager as WebSocketManager));
+      },
+    });
+    if (typeof manager === "string") {
+      response.status(403).type("text").send(manager);
+      return;
+    }
+    request.webSockets = manager;
+    next();
+  };
+}
+
+function endResponseWithSocket(manager: WebSocketManager): void {
+  void manager.connection?.whenGone().then(() => manager.endResponse());
+}
+
+/**
+ * The socket as Express shall see it. Its last error handler destroys the socket of a request that
+ * has been answered; here that has to mean 1011, and after a refusal nothing.
+ */
+function endedByPipeline(socket: Socket, manager: WebSocketManager): Socket {
+  const destroy = () => {
+    void manager.connection?.endHandler(new Error("The request's pipeline ended in an error."));
+    return socket;
+  };
+  return new Proxy(socket, {
+    get: (target, name, receiver) =>
+      name === "destroy" ? destroy : Reflect.get(target, name, receiver),
+  });
+}

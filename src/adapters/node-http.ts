@@ -1,0 +1,79 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { defaultLogger, type Logger, log } from "../engine/logger.js";
+import type { WebSocketOptions } from "../engine/options.js";
+import type { WebSocketManager } from "../engine/web-socket-manager.js";
+import { WebSockets } from "../engine/web-sockets.js";
+
+/** A request behind `webSockets()`. */
+export interface WebSocketRequest extends IncomingMessage {
+  webSockets: WebSocketManager;
+}
+
+/** A link of a chain: `await next()` runs the links behind it. */
+export type Middleware = (
+  request: WebSocketRequest,
+  response: ServerResponse,
+  next: () => Promise<void>,
+) => unknown;
+
+/**
+ * Middleware that gives the links behind it `request.webSockets`, and stays in the chain while
+ * their socket is open.
+ *
+ * Needs `handleUpgrades(server)`. A second one in the same chain does nothing.
+ * @throws RangeError or TypeError, naming the option, when one is wrong.
+ */
+export function webSockets(options?: WebSocketOptions): Middleware {
+  const shared = new WebSockets(options);
+  return (request, response, next) => {
+    if (request.webSockets !== undefined) return next();
+    const manager = shared.manage(request, response, {});
+    if (typeof manager === "string") {
+      response.writeHead(403, { "Content-Type": "text/plain; charset=utf-8" }).end(manager);
+      return undefined;
+    }
+    request.webSockets = manager;
+    return shared.run(manager, next);
+  };
+}
+
+/**
+ * Makes a request listener of a chain of middleware, each of which decides by `next()` whether and
+ * when the ones behind it run.
+ *
+ * A request that nobody answered gets 404. An error gets the status it names as `status`, else 500,
+ * if nothing was sent yet, and a log line either way; it never leaves the listener.
+ * @param options.logger - Where those lines go. Default: the console.
+ * @example http.createServer(compose([webSockets(), handler]))
+ */
+export function compose(
+  middleware: readonly Middleware[],
+  { logger = defaultLogger }: { logger?: Logger } = {},
+): RequestListener {
+  return async (request, response) => {
+    const run = async (index: number): Promise<void> => {
+      let wasCalled = false;
+      await middleware[index]?.(request as WebSocketRequest, response, () => {
+        if (wasCalled)
+          return Promise.reject(new Error("next() was called twice by one middleware."));
+        wasCalled = true;
+        return run(index + 1);
+      });
+      if (index === middleware.length) answer(response, 404);
+    };
+    try {
+      await run(0);
+    } catch (error) {
+      log(logger, "error", "a request handler threw", { error });
+      const status = (error as { status?: unknown } | undefined)?.status;
+      const isErrorStatus =
+        Number.isInteger(status) && Number(status) >= 400 && Number(status) < 600;
+      answer(response, isErrorStatus ? Number(status) : 500);
+    }
+  };
+}
+
+function answer(response: ServerResponse, status: number): void {
+  if (response.headersSent || response.writableEnded) return;
+  response.writeHead(status, { "Content-Type": "text/plain; charset=utf-8" }).end(`${status}\n`);
+}

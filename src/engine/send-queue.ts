@@ -1,0 +1,130 @@
+import type { Duplex } from "node:stream";
+import { type HalyardError, SendBufferFullError } from "../errors.js";
+import { Deferred } from "./deferred.js";
+import type { MemoryBudget } from "./memory-budget.js";
+
+/** What a waiting `send` costs besides its bytes. */
+const waiterOverhead = 256;
+
+interface Waiter {
+  /** The count of written bytes that ends the wait. */
+  readonly target: number;
+  readonly done: Deferred<void>;
+}
+
+const nothingToWaitFor = Promise.resolve();
+
+/** Writes chunks to the socket and tells senders when they may go on: the back-pressure out. */
+export class SendQueue {
+  readonly #socket: Duplex;
+  readonly #window: number;
+  readonly #limit: number;
+  readonly #onDrained: () => void;
+  /** Whether written bytes are in the kernel once the stream holds none; see {@link write}. */
+  readonly #isTcp: boolean;
+  readonly #onWritten = (error?: Error | null) => {
+    if (!error) this.#settleWaiters();
+  };
+  #waiters: Waiter[] = [];
+  /** Bytes given to the socket since the beginning. */
+  #given = 0;
+
+  /**
+   * @param window - Bytes waiting above which senders wait.
+   * @param limit - Bytes waiting above which senders are refused.
+   * @param onDrained - Called when the socket holds no bytes any more after it held some.
+   */
+  constructor(
+    socket: Duplex,
+    { window, limit, onDrained }: { window: number; limit: number; onDrained: () => void },
+  ) {
+    this.#socket = socket;
+    this.#window = window;
+    this.#limit = limit;
+    this.#onDrained = onDrained;
+    this.#isTcp = "remoteAddress" in socket && !("encrypted" in socket);
+  }
+
+  /** Bytes that the kernel has not taken yet. */
+  get held(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** Whether the peer, or the network, does not keep up. */
+  get isCongested(): boolean {
+    return this.#socket.writableLength > 0;
+  }
+
+  /** An error for who would send more now, if too much waits already, here or in all. */
+  refusal(pending: number, budget: MemoryBudget): SendBufferFullError | undefined {
+    const waiting = this.held + pending + this.#waiters.length * waiterOverhead;
+    if (waiting > this.#limit) return new SendBufferFullError(waiting, this.#limit);
+    if (!this.isCongested || budget.used <= budget.limit) return undefined;
+    return new SendBufferFullError(budget.used, budget.limit);
+  }
+
+  /**
+   * Gives chunks to the socket, together in one write where it can.
+   *
+   * @returns Whether the kernel has all of it, so that the memory may be used again.
+   */
+  write(chunks: readonly Uint8Array[]): boolean {
+    const socket = this.#socket;
+    if (chunks.length > 1) socket.cork();
+    for (const chunk of chunks) {
+      this.#given += chunk.length;
+      socket.write(chunk, this.#onWritten);
+    }
+    if (chunks.length > 1) socket.uncork();
+    return this.#isTcp && socket.writableLength === 0;
+  }
+
+  /**
+   * Waits until a sender may go on.
+   *
+   * @param pending - Bytes collected but not given to `write` yet, the sender's among them.
+   * @param untilWritten - Whether the kernel must have all of them, because the sender's own
+   *   memory is among them; otherwise until they fit into the window.
+   */
+  whenReady(
+    pending: number,
+    untilWritten: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const slack = untilWritten ? 0 : this.#window;
+    if (this.held + pending <= slack) return nothingToWaitFor;
+    const waiter: Waiter = { target: this.#given + pending - slack, done: new Deferred<void>() };
+    this.#waiters.push(waiter);
+    return signal === undefined ? waiter.done.promise : this.#unlessAborted(waiter, signal);
+  }
+
+  /** Fails everybody who waits. @param failure - Made only if it is needed. */
+  end(failure: () => HalyardError): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const { done } of waiters) done.reject(failure());
+  }
+
+  #unlessAborted(waiter: Waiter, signal: AbortSignal): Promise<void> {
+    const onAbort = () => {
+      this.#waiters = this.#waiters.filter((each) => each !== waiter);
+      waiter.done.reject(signal.reason);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    const forget = () => signal.removeEventListener("abort", onAbort);
+    waiter.done.promise.then(forget, forget);
+    return waiter.done.promise;
+  }
+
+  #settleWaiters(): void {
+    const written = this.#given - this.held;
+    let ready = 0;
+    for (; ready < this.#waiters.length; ready++) {
+      const waiter = this.#waiters[ready] as Waiter;
+      if (waiter.target > written) break;
+      waiter.done.resolve();
+    }
+    if (ready > 0) this.#waiters.splice(0, ready);
+    if (this.held === 0) this.#onDrained();
+  }
+}

@@ -1,0 +1,673 @@
+import type { Duplex } from "node:stream";
+import {
+  type CloseInfo,
+  ConnectionClosedError,
+  type HalyardError,
+  InvalidStateError,
+  OverloadError,
+  type ViolationError,
+} from "../errors.js";
+import { CloseCode, encodeClose } from "../protocol/close.js";
+import type { Role } from "../protocol/frame.js";
+import { type MessageType, Protocol, type ProtocolEvents } from "../protocol/protocol.js";
+import { Deferred, rejected } from "./deferred.js";
+import { KeepAlive } from "./keep-alive.js";
+import { log } from "./logger.js";
+import {
+  type CloseMessage,
+  type Ending,
+  type Message,
+  MessageQueue,
+  type MessageQueueOwner,
+  type ReceiveResult,
+} from "./message-queue.js";
+import { messagesAsStreams } from "./message-streams.js";
+import type { ResolvedSocketOptions } from "./options.js";
+import { type Flushable, flushNow, flushSoon } from "./output.js";
+import { SendQueue } from "./send-queue.js";
+
+/**
+ * Where a connection stands; the names are those of ASP.NET's `WebSocketState`. `accept()` and
+ * `connect()` give sockets that are open, so that `"connecting"` is never seen on one.
+ */
+export type WebSocketState =
+  | "connecting"
+  | "open"
+  | "closeSent"
+  | "closeReceived"
+  | "closed"
+  | "aborted";
+
+/** What can be sent: a string is text, bytes are binary. */
+export type SendData = string | Uint8Array | ArrayBuffer | DataView;
+
+export interface SendOptions {
+  /** Whether the message ends with this frame. Default true. */
+  readonly endOfMessage?: boolean;
+  /**
+   * What bytes are sent as; `"text"` is for UTF-8 that was received as such, and is not checked.
+   * Default `"binary"`. A string is always text.
+   */
+  readonly type?: MessageType;
+  /** Ends the waiting, not the sending: what was handed over leaves in any case. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ReceiveOptions {
+  /** Gives up the receive. The socket stays as it is and the next receive misses no byte. */
+  readonly signal?: AbortSignal;
+}
+
+export interface CloseOptions {
+  /** Aborts the connection instead of waiting longer for the peer. */
+  readonly signal?: AbortSignal;
+  /** Time the peer has to answer, in milliseconds. Default: the option `closeTimeout`. */
+  readonly timeout?: number;
+}
+
+/** What whoever creates a connection decides. */
+export interface ConnectionSetup {
+  readonly role: Role;
+  readonly subprotocol: string | undefined;
+  readonly options: ResolvedSocketOptions;
+  /** Bytes that came with the handshake and belong to the first frame. */
+  readonly head: Buffer;
+}
+
+/** Output beyond this is written within the turn, so that a long turn does not pile it up. */
+const flushFrom = 64 * 1024;
+
+/**
+ * A WebSocket: whole messages by `for await` and {@link receive}, or piece by piece.
+ *
+ * @example
+ * for await (const message of socket) await socket.send(message.data);
+ *
+ * @see RFC 6455
+ */
+export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Message> {
+  /** The subprotocol agreed on, or `undefined`. */
+  readonly subprotocol: string | undefined;
+  /** The option of that name: a good size for the buffer of a piecewise receive, in bytes. */
+  readonly receiveBufferSize: number;
+
+  readonly #socket: Duplex;
+  readonly #options: ResolvedSocketOptions;
+  readonly #protocol: Protocol;
+  readonly #queue: MessageQueue;
+  readonly #sends: SendQueue;
+  readonly #keepAlive: KeepAlive;
+  readonly #flushable: Flushable = { flush: () => this.#flush() };
+
+  /** How it ended; `undefined` while it lives. */
+  #ended: "closed" | "aborted" | undefined;
+  /** Why it ended, unless by a closing handshake. */
+  #failure: HalyardError | undefined;
+  #receivedCloseFirst = false;
+  #isFlushScheduled = false;
+  /** Input that was read and not parsed yet, because the queue is full. */
+  #unparsed: Buffer | undefined;
+  /** What is counted against the memory budget for this connection. */
+  #charged = 0;
+  /** Input means nothing to anybody any more. */
+  #isDiscarding = false;
+  /** Bounds the closing handshake, and the end of TCP after it. */
+  #closeTimer: NodeJS.Timeout | undefined;
+  #whenEnded: Deferred<void> | undefined;
+  #whenGone: Deferred<void> | undefined;
+  #streams: ReturnType<typeof messagesAsStreams> | undefined;
+
+  /**
+   * @internal Use `accept()` or `connect()`.
+   * @param socket - The transport after the handshake; from now on this connection's alone.
+   */
+  constructor(socket: Duplex, { role, subprotocol, options, head }: ConnectionSetup) {
+    this.#socket = socket;
+    this.#options = options;
+    this.subprotocol = subprotocol;
+    this.receiveBufferSize = options.receiveBufferSize;
+
+    // Small objects without back references would need a class each; closures say it in place.
+    const events: ProtocolEvents = {
+      onData: (...piece) => this.#onData(...piece),
+      onPong: (payload) => this.#keepAlive.onPong(payload),
+      onClose: (close) => this.#onClose(close),
+      onViolation: (error) => this.#onViolation(error),
+    };
+    const owner: MessageQueueOwner = {
+      onWanted: () => this.#resume(),
+      onEndReached: (ending, byIteration) => this.#onEndReached(ending, byIteration),
+    };
+    this.#protocol = new Protocol(events, { role, maxMessageSize: options.maxMessageSize });
+    this.#queue = new MessageQueue(owner, options.receiveWindow);
+    this.#sends = new SendQueue(socket, {
+      window: options.sendWindow,
+      limit: options.maxSendBuffer,
+      onDrained: () => this.#onDrained(),
+    });
+    this.#keepAlive = new KeepAlive(options, {
+      phase: () =>
+        this.#protocol.closeSent ? "closing" : this.#protocol.isSuspended ? "paused" : "open",
+      sendPing: (payload) => this.#sendControl("sendPing", payload),
+      sendPong: (payload) => this.#sendControl("sendPong", payload),
+      onTimeout: () => this.#onKeepAliveTimeout(),
+      onExpiry: (reason) => void this.close(CloseCode.goingAway, reason),
+    });
+
+    socket.on("data", (chunk: Buffer) => this.#onChunk(chunk));
+    socket.on("end", () => this.#onLost(undefined));
+    socket.on("error", (error) => this.#onLost(error));
+    socket.on("close", () => this.#onGone());
+    if (head.length > 0) this.#onChunk(head);
+  }
+
+  // --- state ---
+
+  get state(): WebSocketState {
+    if (this.#ended !== undefined) return this.#ended;
+    const { closeSent, closeReceived } = this.#protocol;
+    if (closeSent !== undefined) return closeReceived === undefined ? "closeSent" : "closed";
+    return closeReceived === undefined ? "open" : "closeReceived";
+  }
+
+  /** The code of the peer's Close frame, 1005 if it had none; `undefined` until the frame came. */
+  get closeStatus(): number | undefined {
+    return this.#protocol.closeReceived?.status;
+  }
+
+  /** The reason in the peer's Close frame, or `""`; `undefined` until the frame came. */
+  get closeStatusDescription(): string | undefined {
+    return this.#protocol.closeReceived?.description;
+  }
+
+  /** Bytes sent that wait for the peer to take them. */
+  get bufferedAmount(): number {
+    return this.#sends.held + this.#protocol.outputSize;
+  }
+
+  /**
+   * Whether `error` is what this connection's own end throws at everybody who uses it, rather
+   * than a mistake of the application.
+   */
+  isOwnFailure(error: unknown): boolean {
+    return error !== undefined && error === this.#failure;
+  }
+
+  // --- receiving ---
+
+  /**
+   * The next whole message, or `{ type: "close" }` with the peer's status and description.
+   *
+   * A Close that is received this way is answered by {@link close}; without that, after
+   * `closeTimeout` or when the handler returns, with the peer's own status.
+   * @throws ConnectionClosedError when the connection was lost, aborted or timed out;
+   *   ProtocolError or MessageTooBigError when the peer broke a rule, after everything before it
+   *   was received; InvalidStateError `ERR_RECEIVE_PENDING` when another receive waits;
+   *   the signal's reason when it fires.
+   */
+  receive(options?: ReceiveOptions): Promise<Message | CloseMessage>;
+  /**
+   * Fills `buffer` with the next bytes of the current message, of one frame at most; waits until
+   * the buffer is full or the frame ends. Loops must look at `endOfMessage`, not at `count`.
+   *
+   * An empty buffer waits until there is something to receive and consumes none of it.
+   * @param buffer - Is the receive's own until the promise is settled.
+   * @throws As `receive()` does.
+   */
+  receive(buffer: Uint8Array, options?: ReceiveOptions): Promise<ReceiveResult>;
+  receive(
+    first?: Uint8Array | ReceiveOptions,
+    second?: ReceiveOptions,
+  ): Promise<Message | CloseMessage | ReceiveResult> {
+    return first instanceof Uint8Array
+      ? this.#queue.receivePiece(first, second?.signal)
+      : this.#queue.receiveMessage(first?.signal);
+  }
+
+  /**
+   * Whole messages until the peer's Close, which is then answered with the same status.
+   *
+   * Leaving the loop early leaves the socket open.
+   * @throws As {@link receive} does: a loop that ends without an error saw everything there was.
+   */
+  [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
+    return { next: () => this.#queue.next() };
+  }
+
+  // --- sending ---
+
+  /**
+   * Sends a message, or with `endOfMessage: false` a fragment of one.
+   *
+   * Resolves when no more than `sendWindow` bytes wait for the peer (so that to await it is to
+   * keep the peer's pace), and when `data` may be changed again. Messages leave in the order of the
+   * calls, whether awaited or not.
+   * @throws ConnectionClosedError when the connection has ended; InvalidStateError after our own
+   *   Close; SendBufferFullError when more than `maxSendBuffer` waits, nothing being sent;
+   *   the signal's reason when it fires.
+   */
+  send(data: SendData, options?: SendOptions): Promise<void> {
+    const signal = options?.signal;
+    if (signal?.aborted) return rejected(signal.reason);
+    const state = this.state;
+    if (state !== "open" && state !== "closeReceived") return rejected(this.#closedError("send"));
+    const full = this.#sends.refusal(this.#protocol.outputSize, this.#options.memoryBudget);
+    if (full !== undefined) return rejected(full);
+    let isHandedOver: boolean;
+    try {
+      isHandedOver = this.#protocol.sendData(
+        typeof data === "string" ? "text" : (options?.type ?? "binary"),
+        typeof data === "string" ? data : asBytes(data),
+        options?.endOfMessage ?? true,
+      );
+    } catch (error) {
+      return rejected(error);
+    }
+    this.#keepAlive.noteMessage();
+    this.#scheduleFlush();
+    return this.#sends.whenReady(this.#protocol.outputSize, isHandedOver, signal);
+  }
+
+  /**
+   * Sends a PING and waits for its PONG.
+   *
+   * @returns The round-trip time in milliseconds.
+   * @throws ConnectionClosedError when the connection ends first; InvalidStateError
+   *   `ERR_PINGS_PENDING` when too many are unanswered; the signal's reason when it fires.
+   */
+  ping({ signal }: { signal?: AbortSignal } = {}): Promise<number> {
+    if (signal?.aborted) return rejected(signal.reason);
+    if (this.state !== "open" && this.state !== "closeReceived") {
+      return rejected(this.#closedError("ping"));
+    }
+    return this.#keepAlive.ping(signal);
+  }
+
+  // --- closing ---
+
+  /**
+   * Closes the connection: sends Close, drops what is unread, waits for the peer's Close.
+   *
+   * Resolves when both were exchanged, or when `timeout` is over and the connection was aborted:
+   * `state` tells which. To close what has ended already does nothing.
+   * @param status - 1000 (default) to 1003, 1007 to 1014, 3000 to 4999; 1005 for an empty Close.
+   * @param description - At most 123 bytes of UTF-8.
+   * @throws RangeError for another status or a longer description, nothing being sent.
+   * @see RFC 6455 §7.1.2
+   */
+  close(
+    status: number = CloseCode.normalClosure,
+    description = "",
+    { signal, timeout = this.#options.closeTimeout }: CloseOptions = {},
+  ): Promise<void> {
+    try {
+      encodeClose(status, description);
+    } catch (error) {
+      return rejected(error);
+    }
+    if (this.#ended === undefined && this.#failure !== undefined) {
+      this.#answerViolation(this.#failure as ViolationError);
+    }
+    if (this.#ended !== undefined) return Promise.resolve();
+    this.#whenEnded ??= new Deferred<void>();
+    const { promise } = this.#whenEnded;
+    this.#protocol.sendClose(status, description);
+    this.#startDiscarding();
+    this.#afterCloseSent();
+    // The call above ends the connection if the peer's Close is there already.
+    if (this.#ended === undefined) this.#limitClosing(timeout);
+    if (signal === undefined) return promise;
+    const abort = () => {
+      this.abort();
+      reason.reject(signal.reason);
+    };
+    const reason = new Deferred<void>();
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+    const forget = () => signal.removeEventListener("abort", abort);
+    promise.then(forget, forget);
+    return Promise.race([promise, reason.promise]);
+  }
+
+  /**
+   * Sends Close and returns without waiting for the peer's, so that what it still sends can be
+   * received.
+   *
+   * @throws RangeError as {@link close} does; ConnectionClosedError when the connection has ended.
+   */
+  closeOutput(status: number = CloseCode.normalClosure, description = ""): Promise<void> {
+    const { state } = this;
+    if (state !== "open" && state !== "closeReceived") return rejected(this.#closedError("close"));
+    try {
+      this.#protocol.sendClose(status, description);
+    } catch (error) {
+      return rejected(error);
+    }
+    this.#afterCloseSent();
+    return this.#sends.whenReady(this.#protocol.outputSize, false, undefined);
+  }
+
+  /** Ends the connection at once, without a closing handshake; the peer sees 1006. */
+  abort(): void {
+    if (this.#ended === undefined) {
+      this.#queue.discard();
+      this.#fail(this.#connectionClosed("ERR_ABORTED", "The connection was aborted here."));
+    }
+    this.#socket.destroy();
+  }
+
+  /** Closes with 1000, within `closeTimeout`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  // --- web streams ---
+
+  /** The incoming messages as a web stream: strings and bytes. Errors as {@link receive} throws. */
+  get readable(): ReadableStream<string | Uint8Array> {
+    this.#streams ??= messagesAsStreams(this);
+    return this.#streams.readable;
+  }
+
+  /** A web stream whose chunks are sent as messages; to close it closes the socket with 1000. */
+  get writable(): WritableStream<SendData> {
+    this.#streams ??= messagesAsStreams(this);
+    return this.#streams.writable;
+  }
+
+  // --- for the engine ---
+
+  /**
+   * @internal What happens when the handler that accepted this socket is done: 1000, or 1011 when it
+   * threw, or the peer's own status when that was first. Resolves when the connection has ended.
+   */
+  endHandler(error?: unknown): Promise<void> {
+    if (error !== undefined && !this.isOwnFailure(error)) {
+      return this.close(CloseCode.internalError);
+    }
+    const received = this.#protocol.closeReceived;
+    if (received !== undefined) return this.close(received.status, received.description);
+    return this.close();
+  }
+
+  /** @internal Resolves when the transport is gone too. */
+  whenGone(): Promise<void> {
+    if (this.#socket.closed) return Promise.resolve();
+    this.#whenGone ??= new Deferred<void>();
+    return this.#whenGone.promise;
+  }
+
+  // --- in: transport to queue ---
+
+  #onChunk(chunk: Buffer): void {
+    if (this.#ended !== undefined) return;
+    this.#keepAlive.noteInput();
+    this.#queue.compact();
+    this.#parse(this.#unparsed === undefined ? chunk : Buffer.concat([this.#unparsed, chunk]));
+  }
+
+  #parse(chunk: Buffer): void {
+    const used = this.#protocol.receive(chunk);
+    const isCut = used < chunk.length && this.#protocol.isReading;
+    this.#unparsed = isCut ? chunk.subarray(used) : undefined;
+    if (this.#protocol.outputSize > 0) this.#scheduleFlush();
+    const { memoryBudget } = this.#options;
+    if (this.#account() > 0 && memoryBudget.used > memoryBudget.limit) {
+      this.#queue.discard();
+      this.#account();
+      this.#onViolation(new OverloadError(memoryBudget.limit));
+    }
+  }
+
+  #onData(
+    type: MessageType,
+    chunk: Buffer,
+    start: number,
+    end: number,
+    endsFrame: boolean,
+    endsMessage: boolean,
+  ): void {
+    if (this.#isDiscarding) return;
+    if (endsMessage) this.#keepAlive.noteMessage();
+    this.#queue.push(type, chunk, start, end, endsFrame, endsMessage);
+    if (this.#queue.isFull) this.#pause();
+  }
+
+  #pause(): void {
+    this.#protocol.isSuspended = true;
+    this.#socket.pause();
+  }
+
+  /** Goes on reading, first what was read already, when there is room again. */
+  #resume(): void {
+    if (!this.#protocol.isSuspended || !(this.#isDiscarding || this.#queue.hasRoom)) return;
+    this.#protocol.isSuspended = false;
+    this.#keepAlive.noteInput();
+    if (this.#unparsed !== undefined) this.#parse(this.#unparsed);
+    else this.#account();
+    if (!this.#protocol.isSuspended) this.#socket.resume();
+  }
+
+  #startDiscarding(): void {
+    this.#isDiscarding = true;
+    this.#queue.discard();
+    this.#resume();
+    this.#account();
+  }
+
+  /**
+   * Keeps the shared budget true: what counts is a message being gathered, what is unread while
+   * reading is paused, and what the peer does not take.
+   *
+   * @returns By how much the count changed.
+   */
+  #account(): number {
+    const unread = this.#protocol.isSuspended ? this.#queue.unread : 0;
+    const held = this.#queue.gathered + unread + this.#sends.held;
+    const change = held - this.#charged;
+    this.#charged = held;
+    this.#options.memoryBudget.used += change;
+    return change;
+  }
+
+  // --- out: protocol to transport ---
+
+  #sendControl(verb: "sendPing" | "sendPong", payload: Uint8Array): void {
+    if (this.state !== "open" && this.state !== "closeReceived") return;
+    this.#protocol[verb](payload);
+    this.#scheduleFlush();
+  }
+
+  #scheduleFlush(): void {
+    if (this.#protocol.outputSize >= flushFrom) {
+      flushNow(this.#flushable);
+    } else if (!this.#isFlushScheduled) {
+      this.#isFlushScheduled = true;
+      flushSoon(this.#flushable);
+    }
+  }
+
+  #flush(): boolean {
+    this.#isFlushScheduled = false;
+    const chunks = this.#protocol.takeOutput();
+    if (chunks.length === 0 || this.#socket.destroyed) return true;
+    const isFree = this.#sends.write(chunks);
+    this.#protocol.isCongested = this.#sends.isCongested;
+    if (this.#protocol.isCongested) this.#account();
+    return isFree;
+  }
+
+  #onDrained(): void {
+    if (!this.#protocol.isCongested) return;
+    this.#protocol.isCongested = false;
+    this.#account();
+    this.#protocol.sendLatestPong();
+    if (this.#protocol.outputSize > 0) this.#scheduleFlush();
+  }
+
+  // --- the end, in every way it can come ---
+
+  /** The peer's Close came. The application answers when it has received what came before. */
+  #onClose(close: CloseInfo): void {
+    this.#receivedCloseFirst = this.#protocol.closeSent === undefined;
+    if (!this.#receivedCloseFirst) {
+      this.#queue.end({ close });
+      this.#end("closed");
+      return;
+    }
+    this.#limitClosing(this.#options.closeTimeout);
+    this.#queue.end({ close });
+  }
+
+  /** The peer broke a rule. The answer waits until the application received what came before. */
+  #onViolation(error: ViolationError): void {
+    if (this.#ended !== undefined) return;
+    log(this.#options.logger, "warn", "a peer was cut off", {
+      code: error.code,
+      closeCode: error.closeCode,
+      reason: error.message,
+    });
+    this.#failure = error;
+    this.#limitClosing(this.#options.closeTimeout);
+    this.#queue.end({ error });
+    if (this.#isDiscarding) this.#answerViolation(error);
+  }
+
+  #onEndReached(ending: Ending, byIteration: boolean): void {
+    if ("error" in ending) {
+      if (this.#ended === undefined) this.#answerViolation(ending.error as ViolationError);
+    } else if (byIteration && this.#protocol.closeSent === undefined) {
+      void this.close(ending.close.status, ending.close.description);
+    }
+  }
+
+  #answerViolation(error: ViolationError): void {
+    this.#protocol.fail(error);
+    this.#end("aborted");
+  }
+
+  #onKeepAliveTimeout(): void {
+    this.#fail(
+      this.#connectionClosed(
+        "ERR_KEEP_ALIVE_TIMEOUT",
+        `The peer did not answer a PING within ${this.#options.keepAliveTimeout} ms.`,
+      ),
+    );
+    this.#socket.destroy();
+  }
+
+  /** TCP ended or failed. After a closing handshake that is as it should be. */
+  #onLost(cause: Error | undefined): void {
+    if (this.#ended === undefined && this.#failure === undefined) {
+      if (this.#protocol.closeReceived !== undefined && cause === undefined) {
+        // The peer said Close and ended its direction; ours is still open for the answer.
+        return;
+      }
+      this.#fail(
+        this.#connectionClosed(
+          "ERR_CONNECTION_LOST",
+          "The peer ended the connection without completing the closing handshake.",
+          cause,
+        ),
+      );
+    }
+    if (this.#ended === "aborted" || cause !== undefined) this.#socket.destroy();
+  }
+
+  /** Ends without a closing handshake, for a reason that everybody who waits gets to see. */
+  #fail(failure: HalyardError): void {
+    if (this.#ended !== undefined) return;
+    this.#failure ??= failure;
+    this.#end("aborted");
+  }
+
+  #afterCloseSent(): void {
+    if (this.#protocol.closeReceived === undefined) this.#scheduleFlush();
+    else this.#end("closed");
+  }
+
+  #limitClosing(timeout: number): void {
+    clearTimeout(this.#closeTimer);
+    this.#closeTimer = setTimeout(() => this.#onCloseTimeout(), timeout);
+  }
+
+  #onCloseTimeout(): void {
+    const { closeReceived } = this.#protocol;
+    if (this.#ended !== undefined) {
+      this.#socket.destroy();
+    } else if (this.#failure !== undefined) {
+      this.#answerViolation(this.#failure as ViolationError);
+    } else if (closeReceived !== undefined) {
+      void this.close(closeReceived.status, closeReceived.description);
+    } else {
+      this.#fail(
+        this.#connectionClosed("ERR_CLOSE_TIMEOUT", "The peer did not answer our Close in time."),
+      );
+      this.#socket.destroy();
+    }
+  }
+
+  /**
+   * The one way to the end: flushes, ends TCP in order if it still stands, bounds that by a timer,
+   * and settles everybody who waits.
+   */
+  #end(how: "closed" | "aborted"): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = how;
+    flushNow(this.#flushable);
+    if (this.#failure !== undefined) this.#queue.end({ error: this.#failure });
+    const failure = () => this.#closedError("be used");
+    this.#keepAlive.end(failure);
+    this.#sends.end(failure);
+    this.#isDiscarding = true;
+    this.#unparsed = undefined;
+    this.#account();
+    if (!this.#socket.destroyed) {
+      this.#socket.end();
+      this.#socket.resume();
+      this.#limitClosing(this.#options.closeTimeout);
+    }
+    this.#whenEnded?.resolve();
+  }
+
+  #onGone(): void {
+    this.#onLost(undefined);
+    this.#fail(
+      this.#connectionClosed("ERR_CONNECTION_LOST", "The connection ended before it was closed."),
+    );
+    clearTimeout(this.#closeTimer);
+    this.#options.memoryBudget.used -= this.#charged;
+    this.#charged = 0;
+    this.#whenGone?.resolve();
+  }
+
+  #closedError(verb: string): HalyardError {
+    if (this.#ended === undefined) {
+      return new InvalidStateError(
+        "ERR_CLOSE_SENT",
+        `The socket's Close was sent (state ${this.state}), so it cannot ${verb} any more.`,
+      );
+    }
+    this.#failure ??= this.#connectionClosed("ERR_CONNECTION_CLOSED", "The connection is closed.");
+    return this.#failure;
+  }
+
+  #connectionClosed(code: string, message: string, cause?: Error): ConnectionClosedError {
+    const { closeReceived, closeSent } = this.#protocol;
+    return new ConnectionClosedError(
+      code,
+      message,
+      { closeReceived, closeSent, receivedFirst: this.#receivedCloseFirst },
+      cause && { cause },
+    );
+  }
+}
+
+function asBytes(data: Uint8Array | ArrayBuffer | DataView): Uint8Array {
+  if (data instanceof Uint8Array) return data;
+  if (data instanceof ArrayBuffer) return new Uint8Array(data);
+  if (ArrayBuffer.isView(data)) {
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  }
+  throw new TypeError("Send a string, Uint8Array, ArrayBuffer or DataView.");
+}

@@ -1,0 +1,62 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { log } from "./logger.js";
+import {
+  type ResolvedSocketOptions,
+  resolveSocketOptions,
+  type WebSocketOptions,
+} from "./options.js";
+import { type OriginPolicy, originPolicy } from "./origin.js";
+import { type ManagerHooks, WebSocketManager } from "./web-socket-manager.js";
+
+/** What the middleware of every framework does; an adapter finds request, response and `next`. */
+export class WebSockets {
+  readonly #options: ResolvedSocketOptions;
+  readonly #isAllowedOrigin: OriginPolicy;
+
+  /** @throws RangeError or TypeError, naming the option, when one is wrong. */
+  constructor(options: WebSocketOptions = {}) {
+    this.#options = resolveSocketOptions(options);
+    this.#isAllowedOrigin = originPolicy(options.allowedOrigins);
+  }
+
+  /**
+   * The manager of a request, or why the request must be answered with 403.
+   *
+   * Cross-origin pages are refused before any handler runs, since the browser sends the user's
+   * cookies along and no CORS check applies (RFC 6455 §10.2).
+   */
+  manage(
+    request: IncomingMessage,
+    response: ServerResponse,
+    hooks: ManagerHooks,
+  ): WebSocketManager | string {
+    const manager = new WebSocketManager(request, response, this.#options, hooks);
+    const { origin } = request.headers;
+    if (!origin || !manager.isWebSocketRequest || this.#isAllowedOrigin(origin, request)) {
+      return manager;
+    }
+    log(this.#options.logger, "warn", "a page of another origin was refused; see allowedOrigins", {
+      origin: origin.slice(0, 200),
+    });
+    return "Pages of this origin may not open WebSockets here.\n";
+  }
+
+  /**
+   * Runs the rest of the pipeline and ends its socket with it: 1000 when it returns, 1011 when it
+   * throws. What the end of the socket itself threw is not an error of the application.
+   */
+  async run<T>(manager: WebSocketManager, next: () => T | Promise<T>): Promise<T | undefined> {
+    try {
+      const result = await next();
+      await manager.connection?.endHandler();
+      return result;
+    } catch (error) {
+      if (manager.isOwnRefusal(error)) return undefined;
+      await manager.connection?.endHandler(error ?? new Error("The handler threw nothing."));
+      if (manager.connection?.isOwnFailure(error)) return undefined;
+      throw error;
+    } finally {
+      if (manager.connection !== undefined) manager.endResponse();
+    }
+  }
+}

@@ -1,0 +1,40 @@
+export {
+  compose,
+  type Middleware,
+  type WebSocketRequest,
+  webSockets,
+} from "./adapters/node-http.js";
+export type { Logger } from "./engine/logger.js";
+export { MemoryBudget, processMemoryBudget } from "./engine/memory-budget.js";
+export type {
+  BinaryMessage,
+  CloseMessage,
+  Message,
+  ReceiveResult,
+  TextMessage,
+} from "./engine/message-queue.js";
+export type { SocketOptions, WebSocketOptions } from "./engine/options.js";
+export { handleUpgrades, type UpgradeOptions, type Upgrades } from "./engine/upgrade.js";
+export type {
+  CloseOptions,
+  ReceiveOptions,
+  SendData,
+  SendOptions,
+  WebSocketConnection,
+  WebSocketState,
+} from "./engine/web-socket-connection.js";
+export type { AcceptOptions, WebSocketManager } from "./engine/web-socket-manager.js";
+export {
+  type CloseInfo,
+  ConnectionClosedError,
+  HalyardError,
+  HandshakeError,
+  InvalidStateError,
+  MessageTooBigError,
+  OverloadError,
+  ProtocolError,
+  SendBufferFullError,
+  ViolationError,
+} from "./errors.js";
+export { CloseCode } from "./protocol/close.js";
+export type { MessageType } from "./protocol/protocol.js";

@@ -1,0 +1,154 @@
+import { randomFillSync } from "node:crypto";
+import { firstByte, headerLengthFor, maxHeaderBytes, writeHeader } from "./frame.js";
+import { applyMask } from "./mask.js";
+
+/**
+ * Frames are written one behind the other into one slab that all connections share, so that what a
+ * connection sends in one turn leaves in one write. A connection's bytes are contiguous unless
+ * another connection wrote in between; then they are several chunks.
+ */
+const slabSize = 64 * 1024;
+/** From here on a payload is handed over as it is: a copy would cost more than a second chunk. */
+export const copyLimit = 16 * 1024;
+
+let slab = Buffer.allocUnsafeSlow(slabSize);
+let slabUsed = 0;
+
+/**
+ * Ends the use of everything taken from the slab so far.
+ *
+ * @param isFree - Whether nobody refers to those bytes any more, so that they may be overwritten.
+ */
+export function releaseSlab(isFree: boolean): void {
+  if (slabUsed === 0) return;
+  if (!isFree) slab = Buffer.allocUnsafeSlow(slabSize);
+  slabUsed = 0;
+}
+
+const keyPool = new Int32Array(1024);
+let keysUsed = keyPool.length;
+
+/** A masking key from a strong source, as RFC 6455 §5.3 wants it. */
+function nextMaskingKey(): number {
+  if (keysUsed === keyPool.length) {
+    randomFillSync(keyPool);
+    keysUsed = 0;
+  }
+  return keyPool[keysUsed++] as number;
+}
+
+/** Encodes frames and collects them until they are taken. Holds no memory while it is empty. */
+export class FrameWriter {
+  readonly #isMasking: boolean;
+  #chunks: Uint8Array[] = [];
+  /** Where the chunk under construction lies. */
+  #slab: Buffer | undefined;
+  #start = 0;
+  #end = 0;
+  /** Bytes collected and not taken yet. */
+  size = 0;
+
+  /** @param isMasking - Whether frames are masked: a client's are. */
+  constructor(isMasking: boolean) {
+    this.#isMasking = isMasking;
+  }
+
+  /** Adds a frame whose payload is `text` as UTF-8; lone surrogates become U+FFFD. */
+  writeText(opcode: number, isFinal: boolean, text: string): void {
+    const worstCase = text.length * 3 + maxHeaderBytes;
+    if (worstCase > slabSize) {
+      const bytes = Buffer.from(text, "utf8");
+      if (this.#isMasking) this.#writeMasked(opcode, isFinal, bytes);
+      else this.#handOver(opcode, isFinal, bytes);
+      return;
+    }
+    const at = this.#reserve(worstCase);
+    // The header's size depends on the payload's, which is known only once it is written: guess
+    // that the text is ASCII, and move the payload in the rare case that the guess was wrong.
+    const guess = at + headerLengthFor(text.length, this.#isMasking);
+    const length = slab.write(text, guess, "utf8");
+    const start = at + headerLengthFor(length, this.#isMasking);
+    if (start !== guess) slab.copyWithin(start, guess, guess + length);
+    this.#finish(at, firstByte(opcode, isFinal), start, length);
+  }
+
+  /**
+   * Adds a frame with `payload`.
+   *
+   * @returns Whether `payload` itself is now part of the output, so that its owner must not
+   *   change it until the bytes are written; otherwise it was copied.
+   */
+  writeBytes(opcode: number, isFinal: boolean, payload: Uint8Array): boolean {
+    const length = payload.length;
+    if (length < copyLimit) {
+      const at = this.#reserve(length + maxHeaderBytes);
+      const start = at + headerLengthFor(length, this.#isMasking);
+      slab.set(payload, start);
+      this.#finish(at, firstByte(opcode, isFinal), start, length);
+      return false;
+    }
+    if (this.#isMasking) {
+      this.#writeMasked(opcode, isFinal, new Uint8Array(payload));
+      return false;
+    }
+    this.#handOver(opcode, isFinal, payload);
+    return true;
+  }
+
+  /** Takes what was collected: chunks in order. The caller says when they are written by {@link releaseSlab}. */
+  take(): Uint8Array[] {
+    this.#endChunk();
+    const chunks = this.#chunks;
+    this.#chunks = [];
+    this.#slab = undefined;
+    this.size = 0;
+    return chunks;
+  }
+
+  /** Room for `bytes` at the returned index of the slab, continuing our chunk where possible. */
+  #reserve(bytes: number): number {
+    if (slabSize - slabUsed < bytes) {
+      slab = Buffer.allocUnsafeSlow(slabSize);
+      slabUsed = 0;
+    }
+    if (this.#slab !== slab || this.#end !== slabUsed) {
+      this.#endChunk();
+      this.#slab = slab;
+      this.#start = this.#end = slabUsed;
+    }
+    return slabUsed;
+  }
+
+  /** Writes header and mask around a payload that already lies at `start`. */
+  #finish(at: number, first: number, start: number, length: number): void {
+    const key = this.#isMasking ? nextMaskingKey() : undefined;
+    writeHeader(slab, at, first, length, key);
+    if (key !== undefined) applyMask(slab, start, start + length, key, 0);
+    const end = start + length;
+    this.size += end - at;
+    slabUsed = this.#end = end;
+  }
+
+  #handOver(opcode: number, isFinal: boolean, payload: Uint8Array, key?: number): void {
+    const at = this.#reserve(maxHeaderBytes);
+    const end = writeHeader(slab, at, firstByte(opcode, isFinal), payload.length, key);
+    slabUsed = this.#end = end;
+    this.#endChunk();
+    this.#chunks.push(payload);
+    this.size += end - at + payload.length;
+  }
+
+  /** Hands over `payload`, which is ours, masked in place. */
+  #writeMasked(opcode: number, isFinal: boolean, payload: Uint8Array): void {
+    const key = nextMaskingKey();
+    applyMask(payload, 0, payload.length, key, 0);
+    this.#handOver(opcode, isFinal, payload, key);
+  }
+
+  #endChunk(): void {
+    if (this.#slab !== undefined && this.#end > this.#start) {
+      this.#chunks.push(this.#slab.subarray(this.#start, this.#end));
+    }
+    this.#start = this.#end;
+  }
+}

@@ -1,0 +1,127 @@
+import { createHash } from "node:crypto";
+import { HandshakeError } from "../errors.js";
+import { isToken, listIncludes, parseList } from "./headers.js";
+
+/** The version of the protocol that RFC 6455 defines, and the only one spoken here. */
+export const webSocketVersion = "13";
+
+const keySuffix = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const maxSubprotocols = 100;
+
+/** The parts of a request that the opening handshake looks at, as node:http names them. */
+export interface HandshakeRequest {
+  readonly method?: string | undefined;
+  readonly httpVersionMajor: number;
+  readonly httpVersionMinor: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+}
+
+/** Whether a request asks for a WebSocket, well-formed or not. */
+export function asksForWebSocket(request: HandshakeRequest): boolean {
+  return listIncludes(request.headers.upgrade, "websocket");
+}
+
+/** The subprotocols a request offers, in its order of preference. @see RFC 6455 §11.3.4 */
+export function offeredSubprotocols(request: HandshakeRequest): string[] {
+  return parseList(request.headers["sec-websocket-protocol"]);
+}
+
+/**
+ * Checks an opening handshake, before anything is written.
+ *
+ * @throws HandshakeError 426 for another version of the protocol, 400 for anything else that is
+ *   wrong; the message says what.
+ * @see RFC 6455 §4.2.1, §4.4
+ */
+export function checkHandshake(request: HandshakeRequest): void {
+  const { headers } = request;
+  if (request.method !== "GET") {
+    throw badRequest("ERR_HANDSHAKE_METHOD", `The method must be GET, not ${request.method}.`);
+  }
+  if (
+    request.httpVersionMajor < 1 ||
+    (request.httpVersionMajor === 1 && request.httpVersionMinor < 1)
+  ) {
+    throw badRequest("ERR_HANDSHAKE_HTTP_VERSION", "HTTP/1.1 or later is needed.");
+  }
+  if (!listIncludes(headers.upgrade, "websocket")) {
+    throw badRequest("ERR_HANDSHAKE_UPGRADE", "The Upgrade header must list websocket.");
+  }
+  if (!listIncludes(headers.connection, "upgrade")) {
+    throw badRequest("ERR_HANDSHAKE_CONNECTION", "The Connection header must list Upgrade.");
+  }
+  const length = headers["content-length"];
+  if (
+    headers["transfer-encoding"] !== undefined ||
+    (length !== undefined && Number(length) !== 0)
+  ) {
+    throw badRequest("ERR_HANDSHAKE_BODY", "The request must not have a body.");
+  }
+  const versions = parseList(headers["sec-websocket-version"]);
+  if (versions.length === 0) {
+    throw badRequest("ERR_HANDSHAKE_VERSION", "The Sec-WebSocket-Version header is missing.");
+  }
+  if (!versions.includes(webSocketVersion)) {
+    throw new HandshakeError(
+      "ERR_HANDSHAKE_VERSION",
+      `Only version ${webSocketVersion} of the WebSocket protocol is supported.`,
+      426,
+      // RFC 9110 §15.5.22 wants Upgrade in every 426.
+      { "Sec-WebSocket-Version": webSocketVersion, Upgrade: "websocket" },
+    );
+  }
+  if (!isKey(headers["sec-websocket-key"])) {
+    throw badRequest(
+      "ERR_HANDSHAKE_KEY",
+      "The Sec-WebSocket-Key header must be the base64 form of exactly 16 bytes.",
+    );
+  }
+  const subprotocols = offeredSubprotocols(request);
+  if (subprotocols.length > maxSubprotocols || !subprotocols.every(isToken)) {
+    throw badRequest(
+      "ERR_HANDSHAKE_SUBPROTOCOL",
+      `The Sec-WebSocket-Protocol header must list tokens, ${maxSubprotocols} at most.`,
+    );
+  }
+}
+
+function badRequest(code: string, message: string): HandshakeError {
+  return new HandshakeError(code, message, 400);
+}
+
+/** Whether `key` is 24 characters of base64 that stand for 16 bytes (RFC 6455 §4.1 item 7). */
+function isKey(key: string | string[] | undefined): key is string {
+  if (typeof key !== "string" || key.length !== 24) return false;
+  const bytes = Buffer.from(key, "base64");
+  // Buffer skips what is not base64; to encode again shows whether it skipped anything.
+  return (
+    bytes.length === 16 &&
+    bytes.toString("base64").slice(0, 21) === key.slice(0, 21) &&
+    key.endsWith("==")
+  );
+}
+
+/** The value of Sec-WebSocket-Accept that proves that `key` was read. @see RFC 6455 §4.2.2 item 5 */
+export function acceptKey(key: string): string {
+  return createHash("sha1")
+    .update(key + keySuffix)
+    .digest("base64");
+}
+
+/**
+ * The headers of the 101 answer to a checked request.
+ *
+ * @param subprotocol - One of the offered ones, or `undefined` for none.
+ */
+export function acceptHeaders(
+  request: HandshakeRequest,
+  subprotocol: string | undefined,
+): Record<string, string> {
+  const headers: Record<string, string> = {
+    Upgrade: "websocket",
+    Connection: "Upgrade",
+    "Sec-WebSocket-Accept": acceptKey(request.headers["sec-websocket-key"] as string),
+  };
+  if (subprotocol !== undefined) headers["Sec-WebSocket-Protocol"] = subprotocol;
+  return headers;
+}
