@@ -318,8 +318,8 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     if (this.#ended === undefined) this.#limitClosing(timeout);
     if (signal === undefined) return promise;
     const abort = () => {
-      this.abort();
       reason.reject(signal.reason);
+      this.abort();
     };
     const reason = new Deferred<void>();
     if (signal.aborted) abort();
