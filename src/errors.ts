@@ -2,7 +2,7 @@
  * Every error class of Halyard.
  *
  *     HalyardError                  code
- *     ├── HandshakeError            + status, headers: the HTTP answer to a refused request
+ *     ├── HandshakeError            + status, headers, body: the HTTP answer to a refused request
  *     ├── ViolationError            + closeCode: what the peer did wrong
  *     │   ├── ProtocolError           1002 framing, 1007 payload data
  *     │   ├── MessageTooBigError      1009
@@ -29,24 +29,29 @@ export class HalyardError extends Error {
 /**
  * An opening handshake was refused.
  *
- * On a server the HTTP answer has been sent when this is thrown.
- * @see RFC 6455 §4.2.2
+ * On a server the HTTP answer has been sent when this is thrown. On a client it is what the server
+ * (or the proxy, code `ERR_HANDSHAKE_PROXY`) answered: text and headers that a stranger wrote.
+ * @see RFC 6455 §4.1, §4.2.2
  */
 export class HandshakeError extends HalyardError {
-  /** HTTP status of the refusal, for example 400 or 426. */
+  /** HTTP status of the refusal, for example 400 or 426; 101 on a client whose server got it wrong. */
   readonly status: number;
-  /** Headers that belong to the refusal. */
+  /** Headers that belong to the refusal; on a client their names are in lower case. */
   readonly headers: Readonly<Record<string, string>>;
+  /** On a client, the beginning of the answer's body, 16 KiB at most; else `undefined`. */
+  readonly body: string | undefined;
 
   constructor(
     code: string,
     message: string,
     status: number,
     headers: Readonly<Record<string, string>> = {},
+    body?: string,
   ) {
     super(code, message);
     this.status = status;
     this.headers = headers;
+    this.body = body;
   }
 }
 
@@ -74,10 +79,11 @@ export class ProtocolError extends ViolationError {
 export class MessageTooBigError extends ViolationError {
   readonly closeCode = 1009;
 
-  constructor(maxMessageSize: number) {
+  /** @param option - The option that sets this limit. */
+  constructor(limit: number, option = "maxMessageSize") {
     super(
       "ERR_MESSAGE_TOO_BIG",
-      `A message is larger than the limit of ${maxMessageSize} bytes; raise maxMessageSize if it is legitimate.`,
+      `A message is larger than the limit of ${limit} bytes; raise ${option} if it is legitimate.`,
     );
   }
 }

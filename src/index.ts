@@ -4,6 +4,13 @@ export {
   type WebSocketRequest,
   webSockets,
 } from "./adapters/node-http.js";
+export {
+  type ConnectOptions,
+  connect,
+  type ProxyOptions,
+  type RequestHeaders,
+  type TlsOptions,
+} from "./engine/connect.js";
 export type { Logger } from "./engine/logger.js";
 export { MemoryBudget, processMemoryBudget } from "./engine/memory-budget.js";
 export type {
@@ -13,7 +20,8 @@ export type {
   ReceiveResult,
   TextMessage,
 } from "./engine/message-queue.js";
-export type { SocketOptions, WebSocketOptions } from "./engine/options.js";
+export type { CompressionOptions, SocketOptions, WebSocketOptions } from "./engine/options.js";
+export { type PreparedMessage, prepareMessage } from "./engine/prepared-message.js";
 export { handleUpgrades, type UpgradeOptions, type Upgrades } from "./engine/upgrade.js";
 export type {
   CloseOptions,

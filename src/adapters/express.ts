@@ -19,6 +19,8 @@ declare global {
  * Needs `handleUpgrades(app.listen(…))`. Express does not tell when a handler has returned, so that
  * returning does not close the socket: close it, or write `await using socket = …`. The response
  * emits `finish` and `close` when the socket is gone. A handler that throws closes it with 1011.
+ * Error handlers see all that handlers throw, refusals by `accept()` and lost connections too; pass
+ * on what comes when `response.headersSent`.
  * @throws RangeError or TypeError, naming the option, when one is wrong.
  */
 export function webSockets(options?: WebSocketOptions): RequestHandler {

@@ -15,7 +15,8 @@ declare module "fastify" {
  * A plugin that gives handlers `request.webSockets`, and keeps a request open while its socket is.
  *
  * Needs `handleUpgrades(app.server)`, and must be registered before the routes it is for:
- * `await app.register(webSockets())`. Registered twice it does nothing the second time.
+ * `await app.register(webSockets())`. Registered twice it does nothing the second time. Handlers
+ * that accept must be async: what ends the request is their promise.
  * @throws RangeError or TypeError, naming the option, when one is wrong.
  */
 export function webSockets(options?: WebSocketOptions): (app: FastifyInstance) => Promise<void> {
@@ -40,7 +41,9 @@ export function webSockets(options?: WebSocketOptions): (app: FastifyInstance) =
       route.handler = function (request, reply) {
         if (!request.webSockets?.isWebSocketRequest) return handler.call(this, request, reply);
         running.add(request);
-        return shared.run(request.webSockets, () => handler.call(this, request, reply));
+        const result = handler.call(this, request, reply);
+        // Who returns no promise answers by `reply.send` when it likes, and Fastify must see that.
+        return result instanceof Promise ? shared.run(request.webSockets, () => result) : result;
       };
     });
   };

@@ -31,6 +31,18 @@ export function webSockets(options?: WebSocketOptions): Middleware {
       return undefined;
     }
     ctx.webSockets = manager;
+    if (manager.isWebSocketRequest) ignoreSocketErrors(ctx);
     return shared.run(manager, next);
+  };
+}
+
+/**
+ * Koa reports what befalls the socket under a response as an error of the application; that a peer
+ * of a WebSocket resets it is everyday life, and its receiver is told.
+ */
+function ignoreSocketErrors(ctx: Context): void {
+  const report = ctx.onerror;
+  ctx.onerror = (error) => {
+    if (error !== ctx.req.socket.errored) report.call(ctx, error);
   };
 }

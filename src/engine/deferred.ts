@@ -5,7 +5,11 @@ function ignore(): void {}
  * socket gives it must not be ended by what a peer does. Who awaits it sees the error all the same.
  */
 export function rejected(reason: unknown): Promise<never> {
-  const promise = Promise.reject(reason);
+  return quiet(Promise.reject(reason));
+}
+
+/** Makes `promise` one whose rejection need not be handled; see {@link rejected}. */
+export function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(ignore);
   return promise;
 }

@@ -101,9 +101,13 @@ export class MessageQueue {
     return this.#pending !== undefined;
   }
 
-  /** Whether reading should stop: enough is unread and nobody waits for more. */
-  get isFull(): boolean {
-    return this.#unread >= this.#window && this.#pending === undefined;
+  /**
+   * Whether reading should stop: enough is unread and nobody waits for more.
+   *
+   * @param more - Bytes that others hold for this queue.
+   */
+  isFull(more: number): boolean {
+    return this.#unread + more >= this.#window && this.#pending === undefined;
   }
 
   /** Whether reading should go on after it had stopped; half the window, so that it does not flap. */

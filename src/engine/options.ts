@@ -1,6 +1,32 @@
 import { constants } from "node:buffer";
+import { maxWindowBits, minWindowBits } from "../protocol/deflate-offer.js";
 import { defaultLogger, type Logger } from "./logger.js";
 import { MemoryBudget, processMemoryBudget } from "./memory-budget.js";
+
+/** How messages are compressed where the peer agrees. @see RFC 7692 */
+export interface CompressionOptions {
+  /**
+   * Whether the server's compressor remembers earlier messages. Saves bytes when messages are small
+   * and alike, and costs about 300 KiB a socket. Default false.
+   */
+  readonly serverContextTakeover?: boolean;
+  /** Whether the client's may; costs a server about 40 KiB a socket. Default false. */
+  readonly clientContextTakeover?: boolean;
+  /** Window of the server's compressor as a power of two, 9 to 15. Default 15. */
+  readonly serverMaxWindowBits?: number;
+  /** Window of the client's, where the client lets the server choose, 9 to 15. Default 15. */
+  readonly clientMaxWindowBits?: number;
+  /** Messages of fewer bytes are sent as they are. Default 256. */
+  readonly threshold?: number;
+  /** zlib's level, 1 (fast) to 9 (small). Default 6. */
+  readonly level?: number;
+  /** zlib's memory level, 1 to 9. Default 8. */
+  readonly memLevel?: number;
+  /** How many times larger a message beyond 1 MiB may get when it is inflated; else 1009. Default 256. */
+  readonly maxRatio?: number;
+}
+
+export type ResolvedCompression = Required<CompressionOptions>;
 
 /** Options of one socket, for the whole server or for one `accept`. */
 export interface SocketOptions {
@@ -15,7 +41,10 @@ export interface SocketOptions {
    * sent instead of PINGs. Default 20 000.
    */
   readonly keepAliveTimeout?: number;
-  /** Bytes of the pieces of `readable`, and the value of `socket.receiveBufferSize`. Default 4096. */
+  /**
+   * The value of `socket.receiveBufferSize`, in bytes: how large the application makes the buffer
+   * of a piecewise receive, unless it knows better. Default 4096.
+   */
   readonly receiveBufferSize?: number;
   /**
    * Unread bytes, overhead counted, from which on reading from TCP pauses until the application
@@ -36,10 +65,19 @@ export interface SocketOptions {
    * time the application has to answer the peer's Close. Default 5 000.
    */
   readonly closeTimeout?: number;
-  /** Time without a message in either direction after which the socket closes with 1001. Default 0: off. */
+  /**
+   * Time without a message in either direction after which the socket closes with 1001, in
+   * milliseconds. Default 0: off.
+   */
   readonly idleTimeout?: number;
   /** Age at which the socket closes with 1001, in milliseconds. Default 0: off. */
   readonly maxLifetime?: number;
+  /**
+   * Whether messages may be compressed, and how. Default false: over TLS, compression lets an
+   * attacker who can add to a message guess secrets in it by its length (CRIME, BREACH). Send
+   * such messages with `compress: false`.
+   */
+  readonly compression?: boolean | CompressionOptions;
   /** What this socket may share with others of held bytes. Default: 512 MiB for the whole process. */
   readonly memoryBudget?: MemoryBudget;
   /** Where log lines go. Default: warnings and errors to the console. */
@@ -57,7 +95,20 @@ export interface WebSocketOptions extends SocketOptions {
 }
 
 /** Socket options with every default in place; times that are off are `Infinity`. */
-export type ResolvedSocketOptions = Required<SocketOptions>;
+export type ResolvedSocketOptions = Required<Omit<SocketOptions, "compression">> & {
+  readonly compression: false | ResolvedCompression;
+};
+
+const compressionDefaults: ResolvedCompression = {
+  serverContextTakeover: false,
+  clientContextTakeover: false,
+  serverMaxWindowBits: 15,
+  clientMaxWindowBits: 15,
+  threshold: 256,
+  level: 6,
+  memLevel: 8,
+  maxRatio: 256,
+};
 
 const defaults: ResolvedSocketOptions = {
   keepAliveInterval: 30_000,
@@ -70,6 +121,7 @@ const defaults: ResolvedSocketOptions = {
   closeTimeout: 5_000,
   idleTimeout: 0,
   maxLifetime: 0,
+  compression: false,
   memoryBudget: processMemoryBudget,
   logger: defaultLogger,
 };
@@ -92,7 +144,7 @@ export function resolveSocketOptions(
   const given = Object.fromEntries(
     Object.entries(options).filter(([name, value]) => value !== undefined && name in defaults),
   );
-  const all = { ...base, ...given } as ResolvedSocketOptions;
+  const all = { ...base, ...given } as Required<SocketOptions>;
   const { memoryBudget, logger } = all;
   if (!(memoryBudget instanceof MemoryBudget)) {
     throw new TypeError("memoryBudget must be a MemoryBudget.");
@@ -115,6 +167,34 @@ export function resolveSocketOptions(
     maxMessageSize: integer("maxMessageSize", all.maxMessageSize, largestMessage),
     sendWindow: integer("sendWindow", all.sendWindow, Number.MAX_SAFE_INTEGER),
     maxSendBuffer: integer("maxSendBuffer", all.maxSendBuffer, Number.MAX_SAFE_INTEGER),
+    compression: resolveCompression(all.compression),
+  };
+}
+
+function resolveCompression(options: boolean | CompressionOptions): false | ResolvedCompression {
+  if (options === false) return false;
+  if (options !== true && (typeof options !== "object" || options === null)) {
+    throw new TypeError("compression must be true, false or an object with options.");
+  }
+  const all = { ...compressionDefaults, ...(options === true ? {} : options) };
+  const windowBits = (name: "serverMaxWindowBits" | "clientMaxWindowBits") => {
+    if (integer(`compression.${name}`, all[name], maxWindowBits) >= minWindowBits) return all[name];
+    throw new RangeError(
+      `compression.${name} must be at least ${minWindowBits}; zlib has no less.`,
+    );
+  };
+  if (!Number.isInteger(all.threshold) || all.threshold < 0) {
+    throw new RangeError(`compression.threshold must be 0 or more, not ${all.threshold}.`);
+  }
+  return {
+    serverContextTakeover: Boolean(all.serverContextTakeover),
+    clientContextTakeover: Boolean(all.clientContextTakeover),
+    serverMaxWindowBits: windowBits("serverMaxWindowBits"),
+    clientMaxWindowBits: windowBits("clientMaxWindowBits"),
+    threshold: all.threshold,
+    level: integer("compression.level", all.level, 9),
+    memLevel: integer("compression.memLevel", all.memLevel, 9),
+    maxRatio: integer("compression.maxRatio", all.maxRatio, Number.MAX_SAFE_INTEGER),
   };
 }
 

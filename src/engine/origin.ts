@@ -26,7 +26,9 @@ function normalise(entry: unknown): string {
   const url = typeof entry === "string" && URL.canParse(entry) ? new URL(entry) : undefined;
   // `origin` is "null" for schemes without one, such as those of apps and extensions.
   const origin = url && (url.origin === "null" ? `${url.protocol}//${url.host}` : url.origin);
-  if (url === undefined || `${origin}/` !== (url.href.endsWith("/") ? url.href : `${url.href}/`)) {
+  const isOrigin = url && `${origin}/` === (url.href.endsWith("/") ? url.href : `${url.href}/`);
+  // A URL's host may have an asterisk, but here it would look like a pattern and match nothing.
+  if (!isOrigin || url.host.includes("*")) {
     throw new TypeError(
       `allowedOrigins: ${JSON.stringify(entry)} is not an origin; write scheme://host[:port], such as "https://example.com".`,
     );

@@ -41,6 +41,13 @@ export interface PendingUpgrade {
   ): WebSocketConnection;
 }
 
+/** Time a refused peer has to end TCP, in milliseconds, unless `handshakeTimeout` is shorter. */
+const lingerTime = 5_000;
+/** Strings, a name and a value per header, beyond which Node's parser drops what comes. */
+const defaultRawHeaders = 2000;
+
+const ignoreError = () => {};
+
 const pendingUpgrades = new WeakMap<IncomingMessage, PendingUpgrade>();
 const upgradesOf = new WeakMap<Server, Upgrades>();
 
@@ -103,6 +110,9 @@ export class Upgrades {
     );
     this.#logger = options.logger ?? defaultLogger;
     server.on("upgrade", (request, socket, head) => this.#onUpgrade(request, socket, head));
+    server.on("listening", () => {
+      this.#closing = undefined;
+    });
     // `close` of a server waits for upgraded sockets without telling them, so they are told here.
     const close = server.close;
     server.close = (callback) => {
@@ -143,7 +153,7 @@ export class Upgrades {
 
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Node has taken its own listeners off; without one an error would end the process.
-    socket.on("error", () => {});
+    if (!socket.listeners("error").includes(ignoreError)) socket.on("error", ignoreError);
     if (asksForWebSocket(request) && this.#isOurs(request)) {
       this.#serve(request, socket, head);
     } else if (this.#server.listenerCount("upgrade") === 1) {
@@ -174,8 +184,13 @@ export class Upgrades {
       clearTimeout(timer);
       if (isAccepted) return;
       socket.end();
-      // What the peer still sends would keep the socket from closing.
+      // What the peer still sends would keep the socket from closing, as would a peer that stays.
       socket.resume();
+      const linger = setTimeout(
+        () => socket.destroy(),
+        Math.min(lingerTime, this.#handshakeTimeout),
+      );
+      socket.on("close", () => clearTimeout(linger));
     });
     const timer = setTimeout(() => {
       if (response.headersSent) return;
@@ -202,13 +217,14 @@ export class Upgrades {
             503,
           );
         }
-        clearTimeout(timer);
-        isAccepted = true;
         // These describe a body, and a 101 has none.
         response.removeHeader("Content-Length");
         response.removeHeader("Transfer-Encoding");
-        response.writeHead(101, headers);
+        // The reason is named because middleware may have set that of another status.
+        response.writeHead(101, "Switching Protocols", headers);
         response.flushHeaders();
+        clearTimeout(timer);
+        isAccepted = true;
         response.detachSocket(socket as Parameters<ServerResponse["detachSocket"]>[0]);
         const connection = new WebSocketConnection(socket, { ...setup, head });
         this.#connections.add(connection);
@@ -225,8 +241,16 @@ export class Upgrades {
    * keeps its body and its keep-alive.
    */
   #replay(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const lines = [`${request.method} ${request.url} HTTP/${request.httpVersion}`];
     const { rawHeaders } = request;
+    const { maxHeadersCount } = this.#server;
+    const kept = typeof maxHeadersCount === "number" ? 2 * maxHeadersCount : defaultRawHeaders;
+    if (kept > 0 && rawHeaders.length >= kept) {
+      // Without a dropped Content-Length the body would be taken for the next request.
+      socket.end("HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n");
+      socket.on("finish", () => socket.destroy());
+      return;
+    }
+    const lines = [`${request.method} ${request.url} HTTP/${request.httpVersion}`];
     for (let index = 0; index < rawHeaders.length; index += 2) {
       const name = rawHeaders[index] as string;
       const value = rawHeaders[index + 1] as string;

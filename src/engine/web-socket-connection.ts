@@ -8,9 +8,12 @@ import {
   type ViolationError,
 } from "../errors.js";
 import { CloseCode, encodeClose } from "../protocol/close.js";
+import type { DeflateAgreement } from "../protocol/deflate-offer.js";
 import type { Role } from "../protocol/frame.js";
 import { type MessageType, Protocol, type ProtocolEvents } from "../protocol/protocol.js";
-import { Deferred, rejected } from "./deferred.js";
+import { Deferred, quiet, rejected } from "./deferred.js";
+import { MessageDeflate } from "./deflate.js";
+import { IncomingDeflate } from "./incoming-deflate.js";
 import { KeepAlive } from "./keep-alive.js";
 import { log } from "./logger.js";
 import {
@@ -23,7 +26,9 @@ import {
 } from "./message-queue.js";
 import { messagesAsStreams } from "./message-streams.js";
 import type { ResolvedSocketOptions } from "./options.js";
+import { type OutgoingData, OutgoingDeflate, sendPlain } from "./outgoing-deflate.js";
 import { type Flushable, flushNow, flushSoon } from "./output.js";
+import { PreparedMessage } from "./prepared-message.js";
 import { SendQueue } from "./send-queue.js";
 
 /**
@@ -38,8 +43,8 @@ export type WebSocketState =
   | "closed"
   | "aborted";
 
-/** What can be sent: a string is text, bytes are binary. */
-export type SendData = string | Uint8Array | ArrayBuffer | DataView;
+/** What can be sent: a string is text, bytes are binary; or what `prepareMessage` made. */
+export type SendData = string | Uint8Array | ArrayBuffer | DataView | PreparedMessage;
 
 export interface SendOptions {
   /** Whether the message ends with this frame. Default true. */
@@ -49,6 +54,11 @@ export interface SendOptions {
    * Default `"binary"`. A string is always text.
    */
   readonly type?: MessageType;
+  /**
+   * `false` sends the message as it is though compression was agreed on. Counts in a message's
+   * first fragment. Default true.
+   */
+  readonly compress?: boolean;
   /** Ends the waiting, not the sending: what was handed over leaves in any case. */
   readonly signal?: AbortSignal;
 }
@@ -69,6 +79,8 @@ export interface CloseOptions {
 export interface ConnectionSetup {
   readonly role: Role;
   readonly subprotocol: string | undefined;
+  /** What was agreed on for permessage-deflate, if anything was. */
+  readonly deflate?: DeflateAgreement | undefined;
   readonly options: ResolvedSocketOptions;
   /** Bytes that came with the handshake and belong to the first frame. */
   readonly head: Buffer;
@@ -97,6 +109,10 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   readonly #queue: MessageQueue;
   readonly #sends: SendQueue;
   readonly #keepAlive: KeepAlive;
+  /** The two sides of compression, where it was agreed on. */
+  readonly #deflate: MessageDeflate | undefined;
+  readonly #incoming: IncomingDeflate | undefined;
+  readonly #outgoing: OutgoingDeflate | undefined;
   readonly #flushable: Flushable = { flush: () => this.#flush() };
 
   /** How it ended; `undefined` while it lives. */
@@ -109,6 +125,10 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   #unparsed: Buffer | undefined;
   /** What is counted against the memory budget for this connection. */
   #charged = 0;
+  /** A message is being inflated, and what came behind it waits. */
+  #isInflating = false;
+  /** A Close waits for messages that are being compressed, and nothing may be sent behind it. */
+  #isClosing = false;
   /** Input means nothing to anybody any more. */
   #isDiscarding = false;
   /** Bounds the closing handshake, and the end of TCP after it. */
@@ -121,7 +141,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
    * @internal Use `accept()` or `connect()`.
    * @param socket - The transport after the handshake; from now on this connection's alone.
    */
-  constructor(socket: Duplex, { role, subprotocol, options, head }: ConnectionSetup) {
+  constructor(socket: Duplex, { role, subprotocol, deflate, options, head }: ConnectionSetup) {
     this.#socket = socket;
     this.#options = options;
     this.subprotocol = subprotocol;
@@ -138,7 +158,14 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
       onWanted: () => this.#resume(),
       onEndReached: (ending, byIteration) => this.#onEndReached(ending, byIteration),
     };
-    this.#protocol = new Protocol(events, { role, maxMessageSize: options.maxMessageSize });
+    const { compression, maxMessageSize } = options;
+    const allowsCompression = deflate !== undefined && compression !== false;
+    this.#protocol = new Protocol(events, { role, maxMessageSize, allowsCompression });
+    if (allowsCompression) {
+      this.#deflate = new MessageDeflate(role, deflate, compression, maxMessageSize);
+      this.#incoming = new IncomingDeflate(this.#deflate);
+      this.#outgoing = new OutgoingDeflate(this.#protocol, this.#deflate, compression.threshold);
+    }
     this.#queue = new MessageQueue(owner, options.receiveWindow);
     this.#sends = new SendQueue(socket, {
       window: options.sendWindow,
@@ -159,6 +186,8 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     socket.on("error", (error) => this.#onLost(error));
     socket.on("close", () => this.#onGone());
     if (head.length > 0) this.#onChunk(head);
+    // A peer that left before has said so to nobody who listened.
+    if (socket.readableEnded || socket.destroyed) process.nextTick(() => this.#onLost(undefined));
   }
 
   // --- state ---
@@ -182,11 +211,18 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
 
   /** Bytes sent that wait for the peer to take them. */
   get bufferedAmount(): number {
-    return this.#sends.held + this.#protocol.outputSize;
+    return this.#sends.held + this.#pending;
+  }
+
+  /** Resolves when the connection has ended, in whatever way: `state` tells which. Never rejects. */
+  get closed(): Promise<void> {
+    if (this.#ended !== undefined) return Promise.resolve();
+    this.#whenEnded ??= new Deferred<void>();
+    return this.#whenEnded.promise;
   }
 
   /**
-   * Whether `error` is what this connection's own end throws at everybody who uses it, rather
+   * @internal Whether `error` is what this connection's own end throws at everybody who uses it, rather
    * than a mistake of the application.
    */
   isOwnFailure(error: unknown): boolean {
@@ -249,23 +285,25 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   send(data: SendData, options?: SendOptions): Promise<void> {
     const signal = options?.signal;
     if (signal?.aborted) return rejected(signal.reason);
-    const state = this.state;
-    if (state !== "open" && state !== "closeReceived") return rejected(this.#closedError("send"));
-    const full = this.#sends.refusal(this.#protocol.outputSize, this.#options.memoryBudget);
+    if (!this.#maySend) return rejected(this.#closedError("send"));
+    const full = this.#sends.refusal(this.#pending, this.#options.memoryBudget);
     if (full !== undefined) return rejected(full);
-    let isHandedOver: boolean;
+    this.#keepAlive.noteMessage();
+    const endsMessage = options?.endOfMessage ?? true;
     try {
-      isHandedOver = this.#protocol.sendData(
-        typeof data === "string" ? "text" : (options?.type ?? "binary"),
-        typeof data === "string" ? data : asBytes(data),
-        options?.endOfMessage ?? true,
-      );
+      const outgoing = asOutgoing(data);
+      const type = typeOf(outgoing, options?.type);
+      if (this.#outgoing === undefined) {
+        const isHandedOver = sendPlain(this.#protocol, type, outgoing, endsMessage);
+        return this.#afterSend(isHandedOver, signal);
+      }
+      const sent = this.#outgoing.send(type, outgoing, endsMessage, options?.compress ?? true);
+      return sent instanceof Promise
+        ? quiet(sent.then((isHandedOver) => this.#afterSend(isHandedOver, signal)))
+        : this.#afterSend(sent, signal);
     } catch (error) {
       return rejected(error);
     }
-    this.#keepAlive.noteMessage();
-    this.#scheduleFlush();
-    return this.#sends.whenReady(this.#protocol.outputSize, isHandedOver, signal);
   }
 
   /**
@@ -277,9 +315,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
    */
   ping({ signal }: { signal?: AbortSignal } = {}): Promise<number> {
     if (signal?.aborted) return rejected(signal.reason);
-    if (this.state !== "open" && this.state !== "closeReceived") {
-      return rejected(this.#closedError("ping"));
-    }
+    if (!this.#maySend) return rejected(this.#closedError("ping"));
     return this.#keepAlive.ping(signal);
   }
 
@@ -298,7 +334,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   close(
     status: number = CloseCode.normalClosure,
     description = "",
-    { signal, timeout = this.#options.closeTimeout }: CloseOptions = {},
+    options: CloseOptions = {},
   ): Promise<void> {
     try {
       encodeClose(status, description);
@@ -309,8 +345,12 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
       this.#answerViolation(this.#failure as ViolationError);
     }
     if (this.#ended !== undefined) return Promise.resolve();
-    this.#whenEnded ??= new Deferred<void>();
-    const { promise } = this.#whenEnded;
+    if (this.#outgoing?.isIdle === false) {
+      this.#isClosing = true;
+      return this.#outgoing.whenIdle().then(() => this.close(status, description, options));
+    }
+    const { signal, timeout = this.#options.closeTimeout } = options;
+    const promise = this.closed;
     this.#protocol.sendClose(status, description);
     this.#startDiscarding();
     this.#afterCloseSent();
@@ -336,13 +376,21 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
    * @throws RangeError as {@link close} does; ConnectionClosedError when the connection has ended.
    */
   closeOutput(status: number = CloseCode.normalClosure, description = ""): Promise<void> {
-    const { state } = this;
-    if (state !== "open" && state !== "closeReceived") return rejected(this.#closedError("close"));
+    if (!this.#maySend) return rejected(this.#closedError("close"));
     try {
-      this.#protocol.sendClose(status, description);
+      encodeClose(status, description);
     } catch (error) {
       return rejected(error);
     }
+    if (this.#outgoing?.isIdle === false) {
+      this.#isClosing = true;
+      const close = () => {
+        this.#isClosing = false;
+        return this.closeOutput(status, description);
+      };
+      return quiet(this.#outgoing.whenIdle().then(close));
+    }
+    this.#protocol.sendClose(status, description);
     this.#afterCloseSent();
     return this.#sends.whenReady(this.#protocol.outputSize, false, undefined);
   }
@@ -429,8 +477,42 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   ): void {
     if (this.#isDiscarding) return;
     if (endsMessage) this.#keepAlive.noteMessage();
-    this.#queue.push(type, chunk, start, end, endsFrame, endsMessage);
-    if (this.#queue.isFull) this.#pause();
+    if (this.#protocol.isCompressed) this.#onCompressed(type, chunk, start, end, endsMessage);
+    else this.#queue.push(type, chunk, start, end, endsFrame, endsMessage);
+    if (this.#queue.isFull(this.#incoming?.size ?? 0)) this.#pause();
+  }
+
+  #onCompressed(
+    type: MessageType,
+    chunk: Buffer,
+    start: number,
+    end: number,
+    endsMessage: boolean,
+  ): void {
+    const message = this.#incoming?.add(type, chunk, start, end, endsMessage);
+    if (message === undefined) return;
+    const push = (bytes: Buffer) => this.#queue.push(type, bytes, 0, bytes.length, true, true);
+    if (!(message instanceof Promise)) {
+      push(message);
+      return;
+    }
+    // Nothing is parsed until the message is there, so that everything keeps its order.
+    this.#isInflating = true;
+    this.#pause();
+    const goOn = (handle: () => void) => {
+      this.#isInflating = false;
+      if (this.#ended !== undefined) return;
+      if (!this.#isDiscarding) handle();
+      this.#resume();
+    };
+    const fail = (error: ViolationError) => {
+      this.#protocol.stopReading();
+      this.#onViolation(error);
+    };
+    message.then(
+      (bytes) => goOn(() => push(bytes)),
+      (error) => goOn(() => fail(error)),
+    );
   }
 
   #pause(): void {
@@ -440,7 +522,8 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
 
   /** Goes on reading, first what was read already, when there is room again. */
   #resume(): void {
-    if (!this.#protocol.isSuspended || !(this.#isDiscarding || this.#queue.hasRoom)) return;
+    if (!this.#protocol.isSuspended || this.#isInflating) return;
+    if (!this.#isDiscarding && !this.#queue.hasRoom) return;
     this.#protocol.isSuspended = false;
     this.#keepAlive.noteInput();
     if (this.#unparsed !== undefined) this.#parse(this.#unparsed);
@@ -463,7 +546,8 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
    */
   #account(): number {
     const unread = this.#protocol.isSuspended ? this.#queue.unread : 0;
-    const held = this.#queue.gathered + unread + this.#sends.held;
+    const gathered = this.#queue.gathered + (this.#incoming?.size ?? 0);
+    const held = gathered + unread + this.#sends.held;
     const change = held - this.#charged;
     this.#charged = held;
     this.#options.memoryBudget.used += change;
@@ -472,8 +556,22 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
 
   // --- out: protocol to transport ---
 
+  get #maySend(): boolean {
+    return this.#protocol.closeSent === undefined && this.#ended === undefined && !this.#isClosing;
+  }
+
+  /** Bytes that are sent and not yet given to the transport. */
+  get #pending(): number {
+    return this.#protocol.outputSize + (this.#outgoing?.bytes ?? 0);
+  }
+
+  #afterSend(isHandedOver: boolean, signal: AbortSignal | undefined): Promise<void> {
+    this.#scheduleFlush();
+    return this.#sends.whenReady(this.#protocol.outputSize, isHandedOver, signal);
+  }
+
   #sendControl(verb: "sendPing" | "sendPong", payload: Uint8Array): void {
-    if (this.state !== "open" && this.state !== "closeReceived") return;
+    if (!this.#maySend) return;
     this.#protocol[verb](payload);
     this.#scheduleFlush();
   }
@@ -619,6 +717,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     const failure = () => this.#closedError("be used");
     this.#keepAlive.end(failure);
     this.#sends.end(failure);
+    this.#deflate?.end();
     this.#isDiscarding = true;
     this.#unparsed = undefined;
     this.#account();
@@ -663,11 +762,17 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   }
 }
 
-function asBytes(data: Uint8Array | ArrayBuffer | DataView): Uint8Array {
-  if (data instanceof Uint8Array) return data;
+function typeOf(data: OutgoingData, typeOfBytes: MessageType = "binary"): MessageType {
+  if (typeof data === "string") return "text";
+  return data instanceof PreparedMessage ? data.type : typeOfBytes;
+}
+
+function asOutgoing(data: SendData): OutgoingData {
+  if (typeof data === "string" || data instanceof Uint8Array) return data;
+  if (data instanceof PreparedMessage) return data;
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
   if (ArrayBuffer.isView(data)) {
     return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   }
-  throw new TypeError("Send a string, Uint8Array, ArrayBuffer or DataView.");
+  throw new TypeError("Send a string, Uint8Array, ArrayBuffer, DataView or prepared message.");
 }

@@ -1,11 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { HandshakeError, InvalidStateError } from "../errors.js";
+import { ConnectionClosedError, HandshakeError, InvalidStateError } from "../errors.js";
+import { acceptDeflate } from "../protocol/deflate-offer.js";
 import {
   acceptHeaders,
   asksForWebSocket,
   checkHandshake,
   offeredSubprotocols,
 } from "../protocol/handshake.js";
+import { deflateWishes } from "./deflate.js";
 import { log } from "./logger.js";
 import { type ResolvedSocketOptions, resolveSocketOptions, type SocketOptions } from "./options.js";
 import { pendingUpgradeOf, refuse } from "./upgrade.js";
@@ -30,7 +32,7 @@ export class WebSocketManager {
   readonly #options: ResolvedSocketOptions;
   readonly #hooks: ManagerHooks;
   #connection: WebSocketConnection | undefined;
-  #refusal: HandshakeError | undefined;
+  #refusal: HandshakeError | ConnectionClosedError | undefined;
 
   /** @internal Made by the middleware. */
   constructor(
@@ -64,7 +66,8 @@ export class WebSocketManager {
    * Accepts the request: sends the 101 with the headers and cookies that the middleware has set.
    *
    * @throws HandshakeError after the request was refused by 400, 426 or 503, because it is
-   *   malformed or the server closes; InvalidStateError when it is no WebSocket request, was
+   *   malformed or the server closes; ConnectionClosedError when the client has left;
+   *   InvalidStateError when it is no WebSocket request, was
    *   accepted before, has an answer already, or `handleUpgrades(server)` was not called;
    *   TypeError or RangeError for a subprotocol that was not offered or an option out of range.
    * @see RFC 6455 §4.2.2
@@ -92,13 +95,22 @@ export class WebSocketManager {
       );
     }
     if (request.socket.destroyed) {
-      throw new InvalidStateError("ERR_CONNECTION_LOST", "The client left before it was accepted.");
+      this.#refusal = new ConnectionClosedError(
+        "ERR_CONNECTION_LOST",
+        "The client left before it was accepted.",
+      );
+      this.#hooks.takeOver?.();
+      throw this.#refusal;
     }
+    const { compression } = socketOptions;
+    const offers = request.headers["sec-websocket-extensions"];
+    const deflate = compression ? acceptDeflate(offers, deflateWishes(compression)) : undefined;
     this.#hooks.takeOver?.();
     try {
-      this.#connection = upgrade.accept(acceptHeaders(request, subprotocol), {
+      this.#connection = upgrade.accept(acceptHeaders(request, subprotocol, deflate?.header), {
         role: "server",
         subprotocol,
+        deflate: deflate?.agreement,
         options: socketOptions,
       });
     } catch (error) {
@@ -107,7 +119,7 @@ export class WebSocketManager {
     return this.#connection;
   }
 
-  /** @internal Whether `error` says that `accept()` refused the request, and nothing else. */
+  /** @internal Whether `error` says that `accept()` refused the request, or that its client left. */
   isOwnRefusal(error: unknown): boolean {
     return error !== undefined && error === this.#refusal;
   }

@@ -1,5 +1,5 @@
 import { randomFillSync } from "node:crypto";
-import { firstByte, headerLengthFor, maxHeaderBytes, writeHeader } from "./frame.js";
+import { headerLengthFor, maxHeaderBytes, writeHeader } from "./frame.js";
 import { applyMask } from "./mask.js";
 
 /**
@@ -53,13 +53,17 @@ export class FrameWriter {
     this.#isMasking = isMasking;
   }
 
-  /** Adds a frame whose payload is `text` as UTF-8; lone surrogates become U+FFFD. */
-  writeText(opcode: number, isFinal: boolean, text: string): void {
+  /**
+   * Adds a frame whose payload is `text` as UTF-8; lone surrogates become U+FFFD.
+   *
+   * @param first - FIN, RSV1 and opcode, as `firstByte` builds it.
+   */
+  writeText(first: number, text: string): void {
     const worstCase = text.length * 3 + maxHeaderBytes;
     if (worstCase > slabSize) {
       const bytes = Buffer.from(text, "utf8");
-      if (this.#isMasking) this.#writeMasked(opcode, isFinal, bytes);
-      else this.#handOver(opcode, isFinal, bytes);
+      if (this.#isMasking) this.#writeMasked(first, bytes);
+      else this.#handOver(first, bytes);
       return;
     }
     const at = this.#reserve(worstCase);
@@ -69,30 +73,38 @@ export class FrameWriter {
     const length = slab.write(text, guess, "utf8");
     const start = at + headerLengthFor(length, this.#isMasking);
     if (start !== guess) slab.copyWithin(start, guess, guess + length);
-    this.#finish(at, firstByte(opcode, isFinal), start, length);
+    this.#finish(at, first, start, length);
   }
 
   /**
    * Adds a frame with `payload`.
    *
+   * @param first - FIN, RSV1 and opcode, as `firstByte` builds it.
    * @returns Whether `payload` itself is now part of the output, so that its owner must not
    *   change it until the bytes are written; otherwise it was copied.
    */
-  writeBytes(opcode: number, isFinal: boolean, payload: Uint8Array): boolean {
+  writeBytes(first: number, payload: Uint8Array): boolean {
     const length = payload.length;
     if (length < copyLimit) {
       const at = this.#reserve(length + maxHeaderBytes);
       const start = at + headerLengthFor(length, this.#isMasking);
       slab.set(payload, start);
-      this.#finish(at, firstByte(opcode, isFinal), start, length);
+      this.#finish(at, first, start, length);
       return false;
     }
     if (this.#isMasking) {
-      this.#writeMasked(opcode, isFinal, new Uint8Array(payload));
+      this.#writeMasked(first, new Uint8Array(payload));
       return false;
     }
-    this.#handOver(opcode, isFinal, payload);
+    this.#handOver(first, payload);
     return true;
+  }
+
+  /** Adds a whole frame that others send too, as it is; only an end that does not mask can. */
+  writeFrame(frame: Uint8Array): void {
+    this.#endChunk();
+    this.#chunks.push(frame);
+    this.size += frame.length;
   }
 
   /** Takes what was collected: chunks in order. The caller says when they are written by {@link releaseSlab}. */
@@ -129,9 +141,9 @@ export class FrameWriter {
     slabUsed = this.#end = end;
   }
 
-  #handOver(opcode: number, isFinal: boolean, payload: Uint8Array, key?: number): void {
+  #handOver(first: number, payload: Uint8Array, key?: number): void {
     const at = this.#reserve(maxHeaderBytes);
-    const end = writeHeader(slab, at, firstByte(opcode, isFinal), payload.length, key);
+    const end = writeHeader(slab, at, first, payload.length, key);
     slabUsed = this.#end = end;
     this.#endChunk();
     this.#chunks.push(payload);
@@ -139,10 +151,10 @@ export class FrameWriter {
   }
 
   /** Hands over `payload`, which is ours, masked in place. */
-  #writeMasked(opcode: number, isFinal: boolean, payload: Uint8Array): void {
+  #writeMasked(first: number, payload: Uint8Array): void {
     const key = nextMaskingKey();
     applyMask(payload, 0, payload.length, key, 0);
-    this.#handOver(opcode, isFinal, payload, key);
+    this.#handOver(first, payload, key);
   }
 
   #endChunk(): void {

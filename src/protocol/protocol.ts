@@ -4,6 +4,7 @@ import { encodeClose, parseClose } from "./close.js";
 import {
   checkFirstBytes,
   FrameHeader,
+  firstByte,
   type HeaderRules,
   headerLength,
   maxControlPayload,
@@ -22,7 +23,8 @@ export type MessageType = "text" | "binary";
 export interface ProtocolEvents {
   /**
    * A piece of a message: `chunk[start..end)`, unmasked and, for text, valid so far. The bytes are
-   * a part of the chunk given to `receive`: copy them to keep them long.
+   * a part of the chunk given to `receive`: copy them to keep them long. While `isCompressed` is
+   * set they are compressed, and nothing is known of the text in them.
    *
    * @param endsFrame - Whether the piece is the last one of its frame.
    * @param endsMessage - Whether the piece is the last one of its message.
@@ -48,6 +50,8 @@ export interface ProtocolOptions {
   readonly role: Role;
   /** Largest message in bytes, over all its fragments. */
   readonly maxMessageSize: number;
+  /** Whether permessage-deflate was agreed on. Default false. */
+  readonly allowsCompression?: boolean;
 }
 
 /**
@@ -59,7 +63,7 @@ export interface ProtocolOptions {
 export class Protocol implements HeaderRules {
   readonly role: Role;
   readonly maxMessageSize: number;
-  readonly allowsCompression = false;
+  readonly allowsCompression: boolean;
   readonly #events: ProtocolEvents;
   readonly #writer: FrameWriter;
 
@@ -70,6 +74,9 @@ export class Protocol implements HeaderRules {
   isSuspended = false;
   /** While set, automatic pongs wait, and only the latest is kept; see {@link sendLatestPong}. */
   isCongested = false;
+
+  /** Whether the message that the last piece belongs to is compressed. @see RFC 7692 §6 */
+  isCompressed = false;
 
   #isReading = true;
   readonly #header = new FrameHeader();
@@ -89,10 +96,14 @@ export class Protocol implements HeaderRules {
   #isSendingFragments = false;
   #latestPing: Uint8Array | undefined;
 
-  constructor(events: ProtocolEvents, { role, maxMessageSize }: ProtocolOptions) {
+  constructor(
+    events: ProtocolEvents,
+    { role, maxMessageSize, allowsCompression = false }: ProtocolOptions,
+  ) {
     this.#events = events;
     this.role = role;
     this.maxMessageSize = maxMessageSize;
+    this.allowsCompression = allowsCompression;
     this.#writer = new FrameWriter(role === "client");
   }
 
@@ -173,6 +184,7 @@ export class Protocol implements HeaderRules {
       );
     } else {
       this.#messageType = opcode === Opcode.text ? "text" : "binary";
+      this.isCompressed = this.#header.isCompressed;
       this.#messageSize = 0;
     }
     this.#messageSize += length;
@@ -193,7 +205,7 @@ export class Protocol implements HeaderRules {
     }
     const type = this.#messageType as MessageType;
     const endsMessage = endsFrame && header.isFinal;
-    if (type === "text") {
+    if (type === "text" && !this.isCompressed) {
       const isWhole = endsMessage && this.#messageSize === end - start;
       this.#checkText(chunk, start, end, isAscii, isWhole, endsMessage);
     }
@@ -254,24 +266,44 @@ export class Protocol implements HeaderRules {
    *
    * @param type - Ignored in a frame that continues a message.
    * @param endsMessage - Whether it is the last frame of its message.
+   * @param isCompressed - Whether `data` belongs to a compressed message.
    * @returns Whether `data` itself became part of the output; see {@link FrameWriter.writeBytes}.
    */
-  sendData(type: MessageType, data: string | Uint8Array, endsMessage: boolean): boolean {
-    const opcode = this.#isSendingFragments ? Opcode.continuation : Opcode[type];
+  sendData(
+    type: MessageType,
+    data: string | Uint8Array,
+    endsMessage: boolean,
+    isCompressed = false,
+  ): boolean {
+    const continues = this.#isSendingFragments;
     this.#isSendingFragments = !endsMessage;
-    if (typeof data !== "string") return this.#writer.writeBytes(opcode, endsMessage, data);
-    this.#writer.writeText(opcode, endsMessage, data);
+    // RSV1 stands on a message's first frame only (RFC 7692 §6.1).
+    const first = continues
+      ? firstByte(Opcode.continuation, endsMessage)
+      : firstByte(Opcode[type], endsMessage, isCompressed);
+    if (typeof data !== "string") return this.#writer.writeBytes(first, data);
+    this.#writer.writeText(first, data);
     return false;
+  }
+
+  /** Whether a message was begun with `sendData` and not ended. */
+  get isSendingFragments(): boolean {
+    return this.#isSendingFragments;
+  }
+
+  /** Adds a whole message in a frame that was encoded before, unmasked. */
+  sendFrame(frame: Uint8Array): void {
+    this.#writer.writeFrame(frame);
   }
 
   /** Adds a PING. @param payload - At most 125 bytes. */
   sendPing(payload: Uint8Array): void {
-    this.#writer.writeBytes(Opcode.ping, true, payload);
+    this.#writer.writeBytes(firstByte(Opcode.ping, true), payload);
   }
 
   /** Adds a PONG that nobody asked for. @see RFC 6455 §5.5.3 */
   sendPong(payload: Uint8Array): void {
-    this.#writer.writeBytes(Opcode.pong, true, payload);
+    this.#writer.writeBytes(firstByte(Opcode.pong, true), payload);
   }
 
   /**
@@ -284,7 +316,12 @@ export class Protocol implements HeaderRules {
     const payload = encodeClose(status, description);
     this.closeSent = { status, description };
     this.#latestPing = undefined;
-    this.#writer.writeBytes(Opcode.close, true, payload);
+    this.#writer.writeBytes(firstByte(Opcode.close, true), payload);
+  }
+
+  /** Reads nothing more, because of a violation that its owner found. */
+  stopReading(): void {
+    this.#isReading = false;
   }
 
   /** Tells the peer what it did wrong: the one place that turns a violation into a close code. */

@@ -25,7 +25,7 @@ describe("options", () => {
   it("fall back to those of the server, one by one", () => {
     const server = resolveSocketOptions({ maxMessageSize: 10, keepAliveInterval: 5 });
     const one = resolveSocketOptions(
-      { maxMessageSize: 20, keepAliveInterval: undefined } as SocketOptions,
+      { maxMessageSize: 20, keepAliveInterval: undefined } as unknown as SocketOptions,
       server,
     );
     assert.equal(one.maxMessageSize, 20);

@@ -11,7 +11,13 @@ import {
   ProtocolError,
   SendBufferFullError,
 } from "halyard";
-import { clientFrame, serverAndRawClient, socketPair } from "../support/socket-pair.js";
+import {
+  clientFrame,
+  connectionOver,
+  serverAndRawClient,
+  socketPair,
+  tcpPair,
+} from "../support/socket-pair.js";
 
 const code = (expected: string) => (error: unknown) =>
   (error as { code?: string } | undefined)?.code === expected;
@@ -763,4 +769,26 @@ test("receiveBufferSize is the option's value", async () => {
   assert.equal(server.receiveBufferSize, 1234);
   assert.equal(client.receiveBufferSize, 4096);
   client.abort();
+});
+
+describe("a peer that left before the connection was made", () => {
+  it("is noticed at once", async () => {
+    const { left, right } = await tcpPair();
+    left.resume();
+    right.end();
+    await once(left, "end");
+    const server = connectionOver(left, "server");
+    await assert.rejects(server.receive(), code("ERR_CONNECTION_LOST"));
+    await server.closed;
+    assert.equal(server.state, "aborted");
+  });
+});
+
+test("closed resolves at the end, however it comes, and afterwards", async () => {
+  const { server, client } = await socketPair();
+  const ends = Promise.all([server.closed, client.closed]);
+  server.abort();
+  await ends;
+  await server.closed;
+  assert.equal(client.state, "aborted");
 });

@@ -4,7 +4,8 @@ import type { SocketOptions } from "halyard";
 import { resolveSocketOptions } from "#dist/engine/options.js";
 import { WebSocketConnection } from "#dist/engine/web-socket-connection.js";
 
-const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+/** Drops every line. */
+export const quietLogger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Two TCP sockets that are connected with each other on the loopback interface. */
 export async function tcpPair(): Promise<{ left: Socket; right: Socket }> {
@@ -31,7 +32,7 @@ export function connectionOver(
   return new WebSocketConnection(socket, {
     role,
     subprotocol: undefined,
-    options: resolveSocketOptions({ logger: quiet, ...options }),
+    options: resolveSocketOptions({ logger: quietLogger, ...options }),
     head: Buffer.alloc(0),
   });
 }
