@@ -140,7 +140,7 @@ export class MessageDeflate {
   }
 
   /**
-   * Inflates a whole message.
+   * Inflates a whole message. The memory of `data` is not needed afterwards.
    *
    * @returns The message; a promise of it when it is more than one slice.
    * @throws ProtocolError 1007 when `data` is no deflate data; MessageTooBigError when the result is
@@ -168,6 +168,7 @@ export class MessageDeflate {
       return fail(error);
     }
     this.#isInflating = true;
+    job.keepInput();
     return runSlices(job).then(finish, fail);
   }
 
@@ -298,6 +299,13 @@ class InflateJob {
         this.#at = 0;
       }
     }
+  }
+
+  /** Copies what is left of the input, whose memory is the caller's. */
+  keepInput(): void {
+    if (this.#input === flushTail) return;
+    this.#input = Buffer.copyBytesFrom(this.#input, this.#at);
+    this.#at = 0;
   }
 
   takeOutput(): Buffer {

@@ -1,24 +1,16 @@
 import type { MessageType } from "../protocol/protocol.js";
 
-/** Small pieces are copied behind each other into blocks of this size. */
-const blockSize = 4096;
-
-/** Whether a view of `length` bytes keeps alive far more memory than it shows. */
-export function isWasteful(chunk: Uint8Array, length: number): boolean {
-  return length * 4 < chunk.buffer.byteLength;
-}
+const smallest = 4096;
+/** However much a peer announces, no more than this many times what it has sent is set aside. */
+const growth = 4;
 
 /**
- * Collects the pieces of one message.
- *
- * Large pieces are kept as views of the read buffers they fill; small ones are copied together, so
- * that a message in a million fragments holds little more than its own bytes.
+ * Collects the pieces of one message in one buffer of its own, so that a message in a million
+ * fragments holds little more than its bytes and one in a single frame is copied once.
  */
 export class Gathering {
   readonly type: MessageType;
-  readonly #pieces: Uint8Array[] = [];
-  #block: Buffer | undefined;
-  #blockUsed = 0;
+  #buffer: Buffer | undefined;
   /** Bytes collected. */
   size = 0;
 
@@ -26,34 +18,40 @@ export class Gathering {
     this.type = type;
   }
 
-  add(chunk: Buffer, start: number, end: number): void {
-    this.size += end - start;
-    if (!isWasteful(chunk, end - start)) {
-      this.#endBlock();
-      this.#pieces.push(chunk.subarray(start, end));
-      return;
-    }
-    for (let at = start; at < end; ) {
-      if (this.#blockUsed === blockSize) this.#endBlock();
-      this.#block ??= Buffer.allocUnsafeSlow(blockSize);
-      const count = chunk.copy(this.#block, this.#blockUsed, at, end);
-      this.#blockUsed += count;
-      at += count;
-    }
+  /** Bytes set aside, which is what counts as held. */
+  get capacity(): number {
+    return this.#buffer?.length ?? 0;
   }
 
-  /** All bytes in one buffer; afterwards the collection is empty. */
+  /**
+   * Copies `chunk[start..end)` behind what is there.
+   *
+   * @param announced - Bytes that are known to follow: a frame's length is known from its header.
+   */
+  add(chunk: Buffer, start: number, end: number, announced: number): void {
+    if (start === end) return;
+    const size = this.size + end - start;
+    if (size > this.capacity) this.#grow(size, size + announced);
+    chunk.copy(this.#buffer as Buffer, this.size, start, end);
+    this.size = size;
+  }
+
+  /** All bytes. The collection must not be used afterwards. */
   takeBytes(): Buffer {
-    this.#endBlock();
-    const bytes = Buffer.concat(this.#pieces, this.size);
-    this.#pieces.length = 0;
-    this.size = 0;
-    return bytes;
+    const buffer = this.#buffer ?? Buffer.alloc(0);
+    this.#buffer = undefined;
+    // A little room to spare costs less than another copy.
+    if (this.size > buffer.length * 0.75) return buffer.subarray(0, this.size);
+    return Buffer.copyBytesFrom(buffer, 0, this.size);
   }
 
-  #endBlock(): void {
-    if (this.#block !== undefined) this.#pieces.push(this.#block.subarray(0, this.#blockUsed));
-    this.#block = undefined;
-    this.#blockUsed = 0;
+  #grow(needed: number, announced: number): void {
+    const capacity = Math.max(
+      smallest,
+      announced > needed ? Math.min(announced, needed * growth) : needed * 2,
+    );
+    const larger = Buffer.allocUnsafeSlow(capacity);
+    this.#buffer?.copy(larger, 0, 0, this.size);
+    this.#buffer = larger;
   }
 }

@@ -13,14 +13,15 @@ export class IncomingDeflate {
     this.#deflate = deflate;
   }
 
-  /** Compressed bytes of a message that is not complete. */
+  /** Bytes set aside for a compressed message that is not complete. */
   get size(): number {
-    return this.#gathering?.size ?? 0;
+    return this.#gathering?.capacity ?? 0;
   }
 
   /**
-   * Takes a piece of a compressed message.
+   * Takes a piece of a compressed message; its memory is not needed afterwards.
    *
+   * @param announced - Bytes of the piece's frame that follow it.
    * @returns The message, or a promise of it, when the piece was its last.
    * @throws ViolationError when it is no valid data, too large, or text that is not UTF-8.
    */
@@ -29,12 +30,13 @@ export class IncomingDeflate {
     chunk: Buffer,
     start: number,
     end: number,
+    announced: number,
     endsMessage: boolean,
   ): Buffer | Promise<Buffer> | undefined {
     let bytes = chunk.subarray(start, end);
     if (!endsMessage || this.#gathering !== undefined) {
       this.#gathering ??= new Gathering(type);
-      this.#gathering.add(chunk, start, end);
+      this.#gathering.add(chunk, start, end, announced);
       if (!endsMessage) return undefined;
       bytes = this.#gathering.takeBytes();
       this.#gathering = undefined;

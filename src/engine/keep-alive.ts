@@ -120,15 +120,18 @@ export class KeepAlive implements Beating {
     if (this.#hadMessage) this.#lastMessage = now;
     this.#hadInput = this.#hadMessage = false;
 
-    const { idleTimeout, maxLifetime } = this.#options;
+    const { idleTimeout, maxLifetime, keepAliveInterval } = this.#options;
     if (now - this.#lastMessage >= idleTimeout) this.#hooks.onExpiry("idle for too long");
     else if (now - this.#born >= maxLifetime) this.#hooks.onExpiry("open for too long");
 
     const phase = this.#hooks.phase();
     if (phase === "paused") {
-      // Our own doing: the peer may have answered long ago.
+      // Our own doing: the peer may have answered long ago. A PING goes out all the same, since
+      // with reading stopped only a write tells that the peer is gone.
       this.#deadline += sinceLastBeat;
+      if (now - this.#lastInput < keepAliveInterval) return;
       this.#lastInput = now;
+      this.#send();
     } else {
       this.#checkPeer(now, phase === "open");
     }

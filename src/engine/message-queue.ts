@@ -1,7 +1,7 @@
 import { type CloseInfo, InvalidStateError } from "../errors.js";
 import type { MessageType } from "../protocol/protocol.js";
 import { Deferred, rejected } from "./deferred.js";
-import { Gathering, isWasteful } from "./gathering.js";
+import { Gathering } from "./gathering.js";
 
 /** A whole text message. */
 export interface TextMessage {
@@ -9,7 +9,7 @@ export interface TextMessage {
   readonly data: string;
 }
 
-/** A whole binary message. `data` may be a view of a larger read buffer: copy it to keep it long. */
+/** A whole binary message. `data` may share its memory with messages next to it: copy it to keep it long. */
 export interface BinaryMessage {
   readonly type: "binary";
   readonly data: Buffer;
@@ -50,6 +50,8 @@ interface Piece {
   chunk: Buffer;
   start: number;
   end: number;
+  /** Bytes of its frame that follow. */
+  readonly announced: number;
   readonly endsFrame: boolean;
   readonly endsMessage: boolean;
 }
@@ -82,8 +84,8 @@ export class MessageQueue {
   /** Unread pieces, from `#head` on. */
   #pieces: Piece[] = [];
   #head = 0;
-  /** Index up to which pieces no longer lie in read buffers that they waste. */
-  #compactUpTo = 0;
+  /** Index up to which pieces lie in memory of their own. */
+  #keptUpTo = 0;
   #unread = 0;
   #gathering: Gathering | undefined;
   #pending: PendingReceive | undefined;
@@ -120,19 +122,25 @@ export class MessageQueue {
     return this.#unread;
   }
 
-  /** Bytes of the message that a waiting receive is gathering. */
+  /** Bytes set aside for the message that a waiting receive is gathering. */
   get gathered(): number {
-    return this.#gathering?.size ?? 0;
+    return this.#gathering?.capacity ?? 0;
   }
 
   // --- from the protocol ---
 
-  /** Takes a piece of a message; see `ProtocolEvents.onData`. */
+  /**
+   * Takes a piece of a message; see `ProtocolEvents.onData`. {@link keep} must follow before the
+   * chunk's memory is used again.
+   *
+   * @param announced - Bytes of the piece's frame that follow it.
+   */
   push(
     type: MessageType,
     chunk: Buffer,
     start: number,
     end: number,
+    announced: number,
     endsFrame: boolean,
     endsMessage: boolean,
   ): void {
@@ -144,10 +152,10 @@ export class MessageQueue {
       this.#gathering === undefined
     ) {
       // The usual case, without a piece in between: a whole message meets a waiting receive.
-      this.#settle(pending).resolve(answer(pending.kind, decode(type, chunk, start, end)));
+      this.#settle(pending).resolve(answer(pending.kind, copied(type, chunk, start, end)));
       return;
     }
-    this.#pieces.push({ type, chunk, start, end, endsFrame, endsMessage });
+    this.#pieces.push({ type, chunk, start, end, announced, endsFrame, endsMessage });
     this.#unread += end - start + pieceOverhead;
     if (pending === undefined) return;
     const result = this.#take(pending);
@@ -166,30 +174,30 @@ export class MessageQueue {
   discard(): void {
     this.#pieces = [];
     this.#head = 0;
-    this.#compactUpTo = 0;
+    this.#keptUpTo = 0;
     this.#unread = 0;
     this.#gathering = undefined;
   }
 
   /**
-   * Copies unread pieces out of read buffers that they use little of. Called before the next read,
-   * so that pieces consumed in the turn in which they came, nearly all, are never copied.
+   * Copies what is unread out of the chunk it came in, all at once with the headers between:
+   * one copy of some bytes more is cheaper than many.
    */
-  compact(): void {
-    if (this.#compactUpTo === this.#pieces.length) return;
-    const from = Math.max(this.#head, this.#compactUpTo);
-    this.#compactUpTo = this.#pieces.length;
-    const wasteful = this.#pieces
-      .slice(from)
-      .filter(({ chunk, start, end }) => isWasteful(chunk, end - start));
-    const size = wasteful.reduce((sum, piece) => sum + piece.end - piece.start, 0);
-    const copy = Buffer.allocUnsafeSlow(size);
-    let at = 0;
-    for (const piece of wasteful) {
-      const length = piece.chunk.copy(copy, at, piece.start, piece.end);
+  keep(): void {
+    const from = Math.max(this.#head, this.#keptUpTo);
+    const pieces = this.#pieces;
+    this.#keptUpTo = pieces.length;
+    if (from === pieces.length) return;
+    const first = pieces[from] as Piece;
+    const base = first.start;
+    const { end } = pieces[pieces.length - 1] as Piece;
+    const copy = Buffer.allocUnsafeSlow(end - base);
+    first.chunk.copy(copy, 0, base, end);
+    for (let index = from; index < pieces.length; index++) {
+      const piece = pieces[index] as Piece;
       piece.chunk = copy;
-      piece.start = at;
-      piece.end = at += length;
+      piece.start -= base;
+      piece.end -= base;
     }
   }
 
@@ -265,7 +273,7 @@ export class MessageQueue {
     }
     for (; piece !== undefined; piece = this.#shift()) {
       this.#gathering ??= new Gathering(piece.type);
-      this.#gathering.add(piece.chunk, piece.start, piece.end);
+      this.#gathering.add(piece.chunk, piece.start, piece.end, piece.announced);
       if (!piece.endsMessage) continue;
       const { type } = this.#gathering;
       const bytes = this.#gathering.takeBytes();
@@ -305,7 +313,7 @@ export class MessageQueue {
     if (this.#head === this.#pieces.length) {
       this.#pieces.length = 0;
       this.#head = 0;
-      this.#compactUpTo = 0;
+      this.#keptUpTo = 0;
     }
     return piece;
   }
@@ -327,9 +335,10 @@ export class MessageQueue {
   /** @param bytes - Taken from a frame of which more is to come, so that nothing is unread. */
   #putBack(type: MessageType, chunk: Buffer): void {
     const end = chunk.length;
-    this.#pieces = [{ type, chunk, start: 0, end, endsFrame: false, endsMessage: false }];
+    const rest = { announced: 0, endsFrame: false, endsMessage: false };
+    this.#pieces = [{ type, chunk, start: 0, end, ...rest }];
     this.#head = 0;
-    this.#compactUpTo = 1;
+    this.#keptUpTo = 1;
     this.#unread = end + pieceOverhead;
   }
 
@@ -356,6 +365,15 @@ function answer(kind: PendingReceive["kind"], message: Message): unknown {
   return kind === "message" ? message : { done: false, value: message };
 }
 
+/** A message out of memory that will be used again. */
+function copied(type: MessageType, chunk: Buffer, start: number, end: number): Message {
+  if (type === "text") return { type, data: chunk.toString("utf8", start, end) };
+  const data = Buffer.allocUnsafe(end - start);
+  chunk.copy(data, 0, start, end);
+  return { type, data };
+}
+
+/** A message out of memory of its own. */
 function decode(type: MessageType, chunk: Buffer, start: number, end: number): Message {
   return type === "text"
     ? { type, data: chunk.toString("utf8", start, end) }

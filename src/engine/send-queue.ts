@@ -28,6 +28,8 @@ export class SendQueue {
   #waiters: Waiter[] = [];
   /** Bytes given to the socket since the beginning. */
   #given = 0;
+  /** Bytes that the kernel has not taken yet: the stream's own count, which is costly to ask for. */
+  held = 0;
 
   /**
    * @param window - Bytes waiting above which senders wait.
@@ -45,14 +47,9 @@ export class SendQueue {
     this.#isTcp = "remoteAddress" in socket && !("encrypted" in socket);
   }
 
-  /** Bytes that the kernel has not taken yet. */
-  get held(): number {
-    return this.#socket.writableLength;
-  }
-
   /** Whether the peer, or the network, does not keep up. */
   get isCongested(): boolean {
-    return this.#socket.writableLength > 0;
+    return this.held > 0;
   }
 
   /** An error for who would send more now, if too much waits already, here or in all. */
@@ -76,7 +73,8 @@ export class SendQueue {
       socket.write(chunk, this.#onWritten);
     }
     if (chunks.length > 1) socket.uncork();
-    return this.#isTcp && socket.writableLength === 0;
+    this.held = socket.writableLength;
+    return this.#isTcp && this.held === 0;
   }
 
   /**
@@ -117,6 +115,7 @@ export class SendQueue {
   }
 
   #settleWaiters(): void {
+    this.held = this.#socket.writableLength;
     const written = this.#given - this.held;
     let ready = 0;
     for (; ready < this.#waiters.length; ready++) {

@@ -48,6 +48,11 @@ const defaultRawHeaders = 2000;
 
 const ignoreError = () => {};
 
+/** Node 22.23, 24.9 and later ask whether to take a request for an upgrade, before its body. */
+interface AskingServer {
+  shouldUpgradeCallback?: (request: IncomingMessage) => boolean;
+}
+
 const pendingUpgrades = new WeakMap<IncomingMessage, PendingUpgrade>();
 const upgradesOf = new WeakMap<Server, Upgrades>();
 
@@ -86,6 +91,7 @@ export class Upgrades {
   readonly #shutdownTimeout: number;
   readonly #logger: Logger;
   readonly #connections = new Set<WebSocketConnection>();
+  readonly #decisions = new WeakMap<IncomingMessage, boolean>();
   #closing: Promise<void> | undefined;
 
   /** @internal Use {@link handleUpgrades}. */
@@ -110,6 +116,7 @@ export class Upgrades {
     );
     this.#logger = options.logger ?? defaultLogger;
     server.on("upgrade", (request, socket, head) => this.#onUpgrade(request, socket, head));
+    this.#answerWhetherToUpgrade(server);
     server.on("listening", () => {
       this.#closing = undefined;
     });
@@ -151,10 +158,25 @@ export class Upgrades {
     clearTimeout(timer);
   }
 
+  /**
+   * Where Node asks, what nobody takes is an ordinary request from the start. That spares the
+   * replay, which could not work there: these versions give a body to `request`, not to `head`.
+   */
+  #answerWhetherToUpgrade(server: Server & AskingServer): void {
+    const others = server.shouldUpgradeCallback;
+    if (others === undefined) return;
+    server.shouldUpgradeCallback = (request) => {
+      if (this.#isOurs(request)) return true;
+      if (server.listenerCount("upgrade") > 1) return others.call(server, request);
+      delete request.headers.upgrade;
+      return false;
+    };
+  }
+
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Node has taken its own listeners off; without one an error would end the process.
     if (!socket.listeners("error").includes(ignoreError)) socket.on("error", ignoreError);
-    if (asksForWebSocket(request) && this.#isOurs(request)) {
+    if (this.#isOurs(request)) {
       this.#serve(request, socket, head);
     } else if (this.#server.listenerCount("upgrade") === 1) {
       this.#replay(request, socket, head);
@@ -162,6 +184,15 @@ export class Upgrades {
   }
 
   #isOurs(request: IncomingMessage): boolean {
+    let isOurs = this.#decisions.get(request);
+    if (isOurs === undefined) {
+      isOurs = asksForWebSocket(request) && this.#isAccepted(request);
+      this.#decisions.set(request, isOurs);
+    }
+    return isOurs;
+  }
+
+  #isAccepted(request: IncomingMessage): boolean {
     try {
       return this.#accepts(request);
     } catch (error) {

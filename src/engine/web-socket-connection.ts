@@ -30,6 +30,7 @@ import { type OutgoingData, OutgoingDeflate, sendPlain } from "./outgoing-deflat
 import { type Flushable, flushNow, flushSoon } from "./output.js";
 import { PreparedMessage } from "./prepared-message.js";
 import { SendQueue } from "./send-queue.js";
+import { readFrom } from "./socket-reader.js";
 
 /**
  * Where a connection stands; the names are those of ASP.NET's `WebSocketState`. `accept()` and
@@ -149,7 +150,8 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
 
     // Small objects without back references would need a class each; closures say it in place.
     const events: ProtocolEvents = {
-      onData: (...piece) => this.#onData(...piece),
+      onData: (type, chunk, start, end, endsFrame, endsMessage) =>
+        this.#onData(type, chunk, start, end, endsFrame, endsMessage),
       onPong: (payload) => this.#keepAlive.onPong(payload),
       onClose: (close) => this.#onClose(close),
       onViolation: (error) => this.#onViolation(error),
@@ -181,11 +183,11 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
       onExpiry: (reason) => void this.close(CloseCode.goingAway, reason),
     });
 
-    socket.on("data", (chunk: Buffer) => this.#onChunk(chunk));
+    readFrom(socket, (chunk, end) => this.#onChunk(chunk, end));
     socket.on("end", () => this.#onLost(undefined));
     socket.on("error", (error) => this.#onLost(error));
     socket.on("close", () => this.#onGone());
-    if (head.length > 0) this.#onChunk(head);
+    if (head.length > 0) this.#onChunk(head, head.length);
     // A peer that left before has said so to nobody who listened.
     if (socket.readableEnded || socket.destroyed) process.nextTick(() => this.#onLost(undefined));
   }
@@ -447,17 +449,23 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
 
   // --- in: transport to queue ---
 
-  #onChunk(chunk: Buffer): void {
+  #onChunk(chunk: Buffer, end: number): void {
     if (this.#ended !== undefined) return;
     this.#keepAlive.noteInput();
-    this.#queue.compact();
-    this.#parse(this.#unparsed === undefined ? chunk : Buffer.concat([this.#unparsed, chunk]));
+    if (this.#unparsed === undefined) {
+      this.#parse(chunk, end);
+    } else {
+      const all = Buffer.concat([this.#unparsed, chunk.subarray(0, end)]);
+      this.#parse(all, all.length);
+    }
   }
 
-  #parse(chunk: Buffer): void {
-    const used = this.#protocol.receive(chunk);
-    const isCut = used < chunk.length && this.#protocol.isReading;
-    this.#unparsed = isCut ? chunk.subarray(used) : undefined;
+  /** @param chunk - Nothing may refer to it afterwards: it is used for the next read. */
+  #parse(chunk: Buffer, end: number): void {
+    const used = this.#protocol.receive(chunk, end);
+    this.#queue.keep();
+    const isCut = used < end && this.#protocol.isReading;
+    this.#unparsed = isCut ? Buffer.copyBytesFrom(chunk, used, end - used) : undefined;
     if (this.#protocol.outputSize > 0) this.#scheduleFlush();
     const { memoryBudget } = this.#options;
     if (this.#account() > 0 && memoryBudget.used > memoryBudget.limit) {
@@ -478,7 +486,10 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     if (this.#isDiscarding) return;
     if (endsMessage) this.#keepAlive.noteMessage();
     if (this.#protocol.isCompressed) this.#onCompressed(type, chunk, start, end, endsMessage);
-    else this.#queue.push(type, chunk, start, end, endsFrame, endsMessage);
+    else {
+      const announced = this.#protocol.remainingInFrame;
+      this.#queue.push(type, chunk, start, end, announced, endsFrame, endsMessage);
+    }
     if (this.#queue.isFull(this.#incoming?.size ?? 0)) this.#pause();
   }
 
@@ -489,9 +500,14 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     end: number,
     endsMessage: boolean,
   ): void {
-    const message = this.#incoming?.add(type, chunk, start, end, endsMessage);
+    const announced = this.#protocol.remainingInFrame;
+    const message = this.#incoming?.add(type, chunk, start, end, announced, endsMessage);
     if (message === undefined) return;
-    const push = (bytes: Buffer) => this.#queue.push(type, bytes, 0, bytes.length, true, true);
+    const push = (bytes: Buffer) => {
+      this.#queue.keep();
+      this.#queue.push(type, bytes, 0, bytes.length, 0, true, true);
+      this.#queue.keep();
+    };
     if (!(message instanceof Promise)) {
       push(message);
       return;
@@ -526,7 +542,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     if (!this.#isDiscarding && !this.#queue.hasRoom) return;
     this.#protocol.isSuspended = false;
     this.#keepAlive.noteInput();
-    if (this.#unparsed !== undefined) this.#parse(this.#unparsed);
+    if (this.#unparsed !== undefined) this.#parse(this.#unparsed, this.#unparsed.length);
     else this.#account();
     if (!this.#protocol.isSuspended) this.#socket.resume();
   }

@@ -117,14 +117,18 @@ export class Protocol implements HeaderRules {
   /**
    * Reads network bytes, unmasking them in place, and reports what they mean.
    *
+   * @param end - How many bytes of `chunk` there are.
    * @returns How many bytes were used: fewer than there are only when `isSuspended` was set
    *   meanwhile or nothing is read any more.
    */
-  receive(chunk: Buffer): number {
+  receive(chunk: Buffer, end = chunk.length): number {
     let at = 0;
     try {
-      while (at < chunk.length && this.#isReading && !this.isSuspended) {
-        at = this.#remaining < 0 ? this.#receiveHeader(chunk, at) : this.#receivePayload(chunk, at);
+      while (at < end && this.#isReading && !this.isSuspended) {
+        at =
+          this.#remaining < 0
+            ? this.#receiveHeader(chunk, at, end)
+            : this.#receivePayload(chunk, at, end);
       }
     } catch (error) {
       if (!(error instanceof ViolationError)) throw error;
@@ -134,42 +138,47 @@ export class Protocol implements HeaderRules {
     return at;
   }
 
-  #receiveHeader(chunk: Buffer, at: number): number {
-    // Fast path: the whole header lies in the chunk, as nearly all do.
-    if (this.#partialLength === 0 && chunk.length - at >= 2) {
-      const second = chunk[at + 1] as number;
-      checkFirstBytes(chunk[at] as number, second, this);
-      const end = at + headerLength(second);
-      if (end <= chunk.length) {
-        readHeader(chunk, at, this.#header, this);
-        return this.#beginFrame(chunk, end);
-      }
-    }
-    return this.#receiveHeaderByBytes(chunk, at);
+  /** Bytes of the current frame that have not come yet. */
+  get remainingInFrame(): number {
+    return Math.max(0, this.#remaining);
   }
 
-  #receiveHeaderByBytes(chunk: Buffer, start: number): number {
+  #receiveHeader(chunk: Buffer, at: number, end: number): number {
+    // Fast path: the whole header lies in the chunk, as nearly all do.
+    if (this.#partialLength === 0 && end - at >= 2) {
+      const second = chunk[at + 1] as number;
+      checkFirstBytes(chunk[at] as number, second, this);
+      const next = at + headerLength(second);
+      if (next <= end) {
+        readHeader(chunk, at, this.#header, this);
+        return this.#beginFrame(chunk, next, end);
+      }
+    }
+    return this.#receiveHeaderByBytes(chunk, at, end);
+  }
+
+  #receiveHeaderByBytes(chunk: Buffer, start: number, end: number): number {
     this.#partialHeader ??= Buffer.alloc(maxHeaderBytes);
     const header = this.#partialHeader;
-    for (let at = start; at < chunk.length; ) {
+    for (let at = start; at < end; ) {
       header[this.#partialLength++] = chunk[at++] as number;
       if (this.#partialLength === 2)
         checkFirstBytes(header[0] as number, header[1] as number, this);
       if (this.#partialLength >= 2 && this.#partialLength === headerLength(header[1] as number)) {
         this.#partialLength = 0;
         readHeader(header, 0, this.#header, this);
-        return this.#beginFrame(chunk, at);
+        return this.#beginFrame(chunk, at, end);
       }
     }
-    return chunk.length;
+    return end;
   }
 
-  #beginFrame(chunk: Buffer, at: number): number {
+  #beginFrame(chunk: Buffer, at: number, end: number): number {
     const { opcode, length } = this.#header;
     this.#remaining = length;
     if (opcode < Opcode.close) this.#beginData(opcode, length);
     // A frame without payload is complete already, and no later byte would make it so.
-    return length === 0 ? this.#receivePayload(chunk, at) : at;
+    return length === 0 ? this.#receivePayload(chunk, at, end) : at;
   }
 
   #beginData(opcode: number, length: number): void {
@@ -191,9 +200,9 @@ export class Protocol implements HeaderRules {
     if (this.#messageSize > this.maxMessageSize) throw new MessageTooBigError(this.maxMessageSize);
   }
 
-  #receivePayload(chunk: Buffer, start: number): number {
+  #receivePayload(chunk: Buffer, start: number, chunkEnd: number): number {
     const header = this.#header;
-    const end = Math.min(chunk.length, start + this.#remaining);
+    const end = Math.min(chunkEnd, start + this.#remaining);
     const offset = header.length - this.#remaining;
     const isAscii = applyMask(chunk, start, end, header.maskingKey, offset) < 0x80;
     this.#remaining -= end - start;
