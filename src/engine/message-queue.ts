@@ -52,6 +52,7 @@ interface Piece {
   end: number;
   /** Bytes of its frame that follow. */
   readonly announced: number;
+  readonly isAscii: boolean;
   readonly endsFrame: boolean;
   readonly endsMessage: boolean;
 }
@@ -134,6 +135,7 @@ export class MessageQueue {
    * chunk's memory is used again.
    *
    * @param announced - Bytes of the piece's frame that follow it.
+   * @param isAscii - Whether the piece is known to be all ASCII.
    */
   push(
     type: MessageType,
@@ -141,6 +143,7 @@ export class MessageQueue {
     start: number,
     end: number,
     announced: number,
+    isAscii: boolean,
     endsFrame: boolean,
     endsMessage: boolean,
   ): void {
@@ -152,10 +155,10 @@ export class MessageQueue {
       this.#gathering === undefined
     ) {
       // The usual case, without a piece in between: a whole message meets a waiting receive.
-      this.#settle(pending).resolve(answer(pending.kind, copied(type, chunk, start, end)));
+      this.#settle(pending).resolve(answer(pending.kind, copied(type, chunk, start, end, isAscii)));
       return;
     }
-    this.#pieces.push({ type, chunk, start, end, announced, endsFrame, endsMessage });
+    this.#pieces.push({ type, chunk, start, end, announced, isAscii, endsFrame, endsMessage });
     this.#unread += end - start + pieceOverhead;
     if (pending === undefined) return;
     const result = this.#take(pending);
@@ -269,7 +272,7 @@ export class MessageQueue {
   #takeMessage(): Message | undefined {
     let piece = this.#shift();
     if (piece?.endsMessage && this.#gathering === undefined) {
-      return decode(piece.type, piece.chunk, piece.start, piece.end);
+      return decode(piece.type, piece.chunk, piece.start, piece.end, piece.isAscii);
     }
     for (; piece !== undefined; piece = this.#shift()) {
       this.#gathering ??= new Gathering(piece.type);
@@ -278,7 +281,7 @@ export class MessageQueue {
       const { type } = this.#gathering;
       const bytes = this.#gathering.takeBytes();
       this.#gathering = undefined;
-      return decode(type, bytes, 0, bytes.length);
+      return decode(type, bytes, 0, bytes.length, false);
     }
     return undefined;
   }
@@ -335,7 +338,7 @@ export class MessageQueue {
   /** @param bytes - Taken from a frame of which more is to come, so that nothing is unread. */
   #putBack(type: MessageType, chunk: Buffer): void {
     const end = chunk.length;
-    const rest = { announced: 0, endsFrame: false, endsMessage: false };
+    const rest = { announced: 0, isAscii: false, endsFrame: false, endsMessage: false };
     this.#pieces = [{ type, chunk, start: 0, end, ...rest }];
     this.#head = 0;
     this.#keptUpTo = 1;
@@ -366,16 +369,28 @@ function answer(kind: PendingReceive["kind"], message: Message): unknown {
 }
 
 /** A message out of memory that will be used again. */
-function copied(type: MessageType, chunk: Buffer, start: number, end: number): Message {
-  if (type === "text") return { type, data: chunk.toString("utf8", start, end) };
+function copied(
+  type: MessageType,
+  chunk: Buffer,
+  start: number,
+  end: number,
+  isAscii: boolean,
+): Message {
+  if (type === "text") return decode(type, chunk, start, end, isAscii);
   const data = Buffer.allocUnsafe(end - start);
   chunk.copy(data, 0, start, end);
   return { type, data };
 }
 
 /** A message out of memory of its own. */
-function decode(type: MessageType, chunk: Buffer, start: number, end: number): Message {
+function decode(
+  type: MessageType,
+  chunk: Buffer,
+  start: number,
+  end: number,
+  isAscii: boolean,
+): Message {
   return type === "text"
-    ? { type, data: chunk.toString("utf8", start, end) }
+    ? { type, data: chunk.toString(isAscii ? "latin1" : "utf8", start, end) }
     : { type, data: chunk.subarray(start, end) };
 }

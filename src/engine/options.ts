@@ -141,10 +141,11 @@ export function resolveSocketOptions(
   options: SocketOptions,
   base: ResolvedSocketOptions = defaults,
 ): ResolvedSocketOptions {
-  const given = Object.fromEntries(
-    Object.entries(options).filter(([name, value]) => value !== undefined && name in defaults),
-  );
-  const all = { ...base, ...given } as Required<SocketOptions>;
+  const isGiven = ([name, value]: [string, unknown]) => value !== undefined && name in defaults;
+  // Nearly every accept() takes the server's options as they are, which were checked before.
+  const given = Object.entries(options).filter(isGiven);
+  if (given.length === 0 && base !== defaults) return base;
+  const all = { ...base, ...Object.fromEntries(given) } as Required<SocketOptions>;
   const { memoryBudget, logger } = all;
   if (!(memoryBudget instanceof MemoryBudget)) {
     throw new TypeError("memoryBudget must be a MemoryBudget.");

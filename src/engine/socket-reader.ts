@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream";
+import { sharedInput } from "../protocol/mask.js";
 
 /**
  * Takes what was read.
@@ -7,10 +8,6 @@ import type { Duplex } from "node:stream";
  * @param end - How many of them were read: `chunk` may be longer.
  */
 export type ChunkHandler = (chunk: Buffer, end: number) => void;
-
-/** Reads of this size serve a large message with few system calls, and cost an idle socket nothing. */
-const sharedSize = 256 * 1024;
-let shared: Buffer | undefined;
 
 /** The parts of a net.Socket that its documented option `onread` sets up. */
 interface ReadInternals {
@@ -40,16 +37,14 @@ export function readFrom(socket: Duplex, onChunk: ChunkHandler): boolean {
     socket.on("data", (chunk: Buffer) => onChunk(chunk, chunk.length));
     return false;
   }
-  shared ??= Buffer.allocUnsafeSlow(sharedSize);
-  const buffer = shared;
   const target = socket as unknown as Record<symbol, unknown> & { _handle: SocketHandle };
-  target[internals.buffer] = buffer;
+  target[internals.buffer] = sharedInput;
   target[internals.generator] = null;
   target[internals.callback] = (count: number) => {
-    onChunk(buffer, count);
+    onChunk(sharedInput, count);
     return true;
   };
-  target._handle.useUserBuffer?.(buffer);
+  target._handle.useUserBuffer?.(sharedInput);
   // What the stream has read already comes first, and copied: the handler may be called only later.
   for (let early = socket.read() as Buffer | null; early !== null; early = socket.read()) {
     const chunk = early;
@@ -61,9 +56,13 @@ export function readFrom(socket: Duplex, onChunk: ChunkHandler): boolean {
   return true;
 }
 
+/** Found once: the symbols are the same for every socket. */
+let known: ReadInternals | undefined;
+
 function internalsOf(socket: Duplex): ReadInternals | undefined {
   const handle = (socket as unknown as { _handle?: SocketHandle })._handle;
   if (typeof handle?.useUserBuffer !== "function" || "encrypted" in socket) return undefined;
+  if (known !== undefined && known.buffer in socket) return known;
   const symbols = new Map(
     Object.getOwnPropertySymbols(socket).map((symbol) => [symbol.description, symbol]),
   );
@@ -71,5 +70,6 @@ function internalsOf(socket: Duplex): ReadInternals | undefined {
   const callback = symbols.get("kBufferCb");
   const generator = symbols.get("kBufferGen");
   if (buffer === undefined || callback === undefined || generator === undefined) return undefined;
-  return { buffer, callback, generator };
+  known = { buffer, callback, generator };
+  return known;
 }

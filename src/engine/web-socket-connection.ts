@@ -401,7 +401,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   abort(): void {
     if (this.#ended === undefined) {
       this.#queue.discard();
-      this.#fail(this.#connectionClosed("ERR_ABORTED", "The connection was aborted here."));
+      this.#fail("ERR_ABORTED", "The connection was aborted here.");
     }
     this.#socket.destroy();
   }
@@ -487,8 +487,8 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     if (endsMessage) this.#keepAlive.noteMessage();
     if (this.#protocol.isCompressed) this.#onCompressed(type, chunk, start, end, endsMessage);
     else {
-      const announced = this.#protocol.remainingInFrame;
-      this.#queue.push(type, chunk, start, end, announced, endsFrame, endsMessage);
+      const { remainingInFrame, isAscii } = this.#protocol;
+      this.#queue.push(type, chunk, start, end, remainingInFrame, isAscii, endsFrame, endsMessage);
     }
     if (this.#queue.isFull(this.#incoming?.size ?? 0)) this.#pause();
   }
@@ -505,7 +505,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     if (message === undefined) return;
     const push = (bytes: Buffer) => {
       this.#queue.keep();
-      this.#queue.push(type, bytes, 0, bytes.length, 0, true, true);
+      this.#queue.push(type, bytes, 0, bytes.length, 0, false, true, true);
       this.#queue.keep();
     };
     if (!(message instanceof Promise)) {
@@ -662,10 +662,8 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
 
   #onKeepAliveTimeout(): void {
     this.#fail(
-      this.#connectionClosed(
-        "ERR_KEEP_ALIVE_TIMEOUT",
-        `The peer did not answer a PING within ${this.#options.keepAliveTimeout} ms.`,
-      ),
+      "ERR_KEEP_ALIVE_TIMEOUT",
+      `The peer did not answer a PING within ${this.#options.keepAliveTimeout} ms.`,
     );
     this.#socket.destroy();
   }
@@ -678,20 +676,18 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
         return;
       }
       this.#fail(
-        this.#connectionClosed(
-          "ERR_CONNECTION_LOST",
-          "The peer ended the connection without completing the closing handshake.",
-          cause,
-        ),
+        "ERR_CONNECTION_LOST",
+        "The peer ended the connection without completing the closing handshake.",
+        cause,
       );
     }
     if (this.#ended === "aborted" || cause !== undefined) this.#socket.destroy();
   }
 
   /** Ends without a closing handshake, for a reason that everybody who waits gets to see. */
-  #fail(failure: HalyardError): void {
+  #fail(code: string, message: string, cause?: Error): void {
     if (this.#ended !== undefined) return;
-    this.#failure ??= failure;
+    this.#failure ??= this.#connectionClosed(code, message, cause);
     this.#end("aborted");
   }
 
@@ -714,9 +710,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     } else if (closeReceived !== undefined) {
       void this.close(closeReceived.status, closeReceived.description);
     } else {
-      this.#fail(
-        this.#connectionClosed("ERR_CLOSE_TIMEOUT", "The peer did not answer our Close in time."),
-      );
+      this.#fail("ERR_CLOSE_TIMEOUT", "The peer did not answer our Close in time.");
       this.#socket.destroy();
     }
   }
@@ -746,10 +740,11 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   }
 
   #onGone(): void {
-    this.#onLost(undefined);
-    this.#fail(
-      this.#connectionClosed("ERR_CONNECTION_LOST", "The connection ended before it was closed."),
-    );
+    if (this.#ended === undefined) {
+      this.#onLost(undefined);
+      // Here even a peer whose Close has come cannot be answered any more.
+      this.#fail("ERR_CONNECTION_LOST", "The connection ended before it was closed.");
+    }
     clearTimeout(this.#closeTimer);
     this.#options.memoryBudget.used -= this.#charged;
     this.#charged = 0;

@@ -18,7 +18,19 @@ export interface HandshakeRequest {
 
 /** Whether a request asks for a WebSocket, well-formed or not. */
 export function asksForWebSocket(request: HandshakeRequest): boolean {
+  if (isExtendedConnect(request)) {
+    return String(request.headers[":protocol"]).toLowerCase() === "websocket";
+  }
   return listIncludes(request.headers.upgrade, "websocket");
+}
+
+/**
+ * Whether a request is an extended CONNECT, which asks for its `:protocol`. The method is not looked
+ * at: over HTTP/2 no other request may have that field.
+ * @see RFC 8441 §4
+ */
+export function isExtendedConnect({ httpVersionMajor, headers }: HandshakeRequest): boolean {
+  return httpVersionMajor >= 2 && headers[":protocol"] !== undefined;
 }
 
 /** The subprotocols a request offers, in its order of preference. @see RFC 6455 §11.3.4 */
@@ -29,11 +41,51 @@ export function offeredSubprotocols(request: HandshakeRequest): string[] {
 /**
  * Checks an opening handshake, before anything is written.
  *
- * @throws HandshakeError 426 for another version of the protocol, 400 for anything else that is
- *   wrong; the message says what.
- * @see RFC 6455 §4.2.1, §4.4
+ * @throws HandshakeError 426 for another version of the protocol (400 over HTTP/2, which has no
+ *   Upgrade to name), 400 for anything else that is wrong; the message says what.
+ * @see RFC 6455 §4.2.1, §4.4; RFC 8441 §5
  */
 export function checkHandshake(request: HandshakeRequest): void {
+  const { headers } = request;
+  const isHttp2 = isExtendedConnect(request);
+  if (isHttp2) checkExtendedConnect(request);
+  else checkUpgrade(request);
+  const length = headers["content-length"];
+  if (
+    headers["transfer-encoding"] !== undefined ||
+    (length !== undefined && Number(length) !== 0)
+  ) {
+    throw badRequest("ERR_HANDSHAKE_BODY", "The request must not have a body.");
+  }
+  const versions = parseList(headers["sec-websocket-version"]);
+  if (versions.length === 0) {
+    throw badRequest("ERR_HANDSHAKE_VERSION", "The Sec-WebSocket-Version header is missing.");
+  }
+  if (!versions.includes(webSocketVersion)) {
+    throw new HandshakeError(
+      "ERR_HANDSHAKE_VERSION",
+      `Only version ${webSocketVersion} of the WebSocket protocol is supported.`,
+      // RFC 9110 §15.5.22 wants Upgrade in every 426; RFC 9113 §8.2.2 forbids it in HTTP/2.
+      isHttp2 ? 400 : 426,
+      { "Sec-WebSocket-Version": webSocketVersion, ...(!isHttp2 && { Upgrade: "websocket" }) },
+    );
+  }
+  if (!isHttp2 && !isKey(headers["sec-websocket-key"])) {
+    throw badRequest(
+      "ERR_HANDSHAKE_KEY",
+      "The Sec-WebSocket-Key header must be the base64 form of exactly 16 bytes.",
+    );
+  }
+  const subprotocols = offeredSubprotocols(request);
+  if (subprotocols.length > maxSubprotocols || !subprotocols.every(isToken)) {
+    throw badRequest(
+      "ERR_HANDSHAKE_SUBPROTOCOL",
+      `The Sec-WebSocket-Protocol header must list tokens, ${maxSubprotocols} at most.`,
+    );
+  }
+}
+
+function checkUpgrade(request: HandshakeRequest): void {
   const { headers } = request;
   if (request.method !== "GET") {
     throw badRequest("ERR_HANDSHAKE_METHOD", `The method must be GET, not ${request.method}.`);
@@ -50,38 +102,13 @@ export function checkHandshake(request: HandshakeRequest): void {
   if (!listIncludes(headers.connection, "upgrade")) {
     throw badRequest("ERR_HANDSHAKE_CONNECTION", "The Connection header must list Upgrade.");
   }
-  const length = headers["content-length"];
-  if (
-    headers["transfer-encoding"] !== undefined ||
-    (length !== undefined && Number(length) !== 0)
-  ) {
-    throw badRequest("ERR_HANDSHAKE_BODY", "The request must not have a body.");
-  }
-  const versions = parseList(headers["sec-websocket-version"]);
-  if (versions.length === 0) {
-    throw badRequest("ERR_HANDSHAKE_VERSION", "The Sec-WebSocket-Version header is missing.");
-  }
-  if (!versions.includes(webSocketVersion)) {
-    throw new HandshakeError(
-      "ERR_HANDSHAKE_VERSION",
-      `Only version ${webSocketVersion} of the WebSocket protocol is supported.`,
-      426,
-      // RFC 9110 §15.5.22 wants Upgrade in every 426.
-      { "Sec-WebSocket-Version": webSocketVersion, Upgrade: "websocket" },
-    );
-  }
-  if (!isKey(headers["sec-websocket-key"])) {
-    throw badRequest(
-      "ERR_HANDSHAKE_KEY",
-      "The Sec-WebSocket-Key header must be the base64 form of exactly 16 bytes.",
-    );
-  }
-  const subprotocols = offeredSubprotocols(request);
-  if (subprotocols.length > maxSubprotocols || !subprotocols.every(isToken)) {
-    throw badRequest(
-      "ERR_HANDSHAKE_SUBPROTOCOL",
-      `The Sec-WebSocket-Protocol header must list tokens, ${maxSubprotocols} at most.`,
-    );
+}
+
+function checkExtendedConnect({ headers }: HandshakeRequest): void {
+  for (const name of [":scheme", ":path"]) {
+    if (!headers[name]) {
+      throw badRequest("ERR_HANDSHAKE_PSEUDO_HEADER", `The pseudo-header ${name} is missing.`);
+    }
   }
 }
 
@@ -107,7 +134,8 @@ export function acceptKey(key: string): string {
 }
 
 /**
- * The headers of the 101 answer to a checked request.
+ * The headers of the answer that accepts a checked request: a 101, or the 200 of HTTP/2, which has
+ * neither Upgrade nor a key to prove.
  *
  * @param subprotocol - One of the offered ones, or `undefined` for none.
  * @param extensions - The extension agreed on, or `undefined` for none.
@@ -117,11 +145,13 @@ export function acceptHeaders(
   subprotocol: string | undefined,
   extensions?: string,
 ): Record<string, string> {
-  const headers: Record<string, string> = {
-    Upgrade: "websocket",
-    Connection: "Upgrade",
-    "Sec-WebSocket-Accept": acceptKey(request.headers["sec-websocket-key"] as string),
-  };
+  const headers: Record<string, string> = isExtendedConnect(request)
+    ? {}
+    : {
+        Upgrade: "websocket",
+        Connection: "Upgrade",
+        "Sec-WebSocket-Accept": acceptKey(request.headers["sec-websocket-key"] as string),
+      };
   if (subprotocol !== undefined) headers["Sec-WebSocket-Protocol"] = subprotocol;
   if (extensions !== undefined) headers["Sec-WebSocket-Extensions"] = extensions;
   return headers;

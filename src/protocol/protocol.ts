@@ -78,6 +78,9 @@ export class Protocol implements HeaderRules {
   /** Whether the message that the last piece belongs to is compressed. @see RFC 7692 §6 */
   isCompressed = false;
 
+  /** Whether the last piece is all ASCII, which is cheaper to make a string of. */
+  isAscii = false;
+
   #isReading = true;
   readonly #header = new FrameHeader();
   /** A header that is cut by the end of a chunk, and how many bytes of it are there. */
@@ -212,6 +215,7 @@ export class Protocol implements HeaderRules {
       this.#receiveControl(chunk.subarray(start, end), offset, endsFrame);
       return end;
     }
+    this.isAscii = isAscii;
     const type = this.#messageType as MessageType;
     const endsMessage = endsFrame && header.isFinal;
     if (type === "text" && !this.isCompressed) {

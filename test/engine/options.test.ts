@@ -17,6 +17,7 @@ describe("options", () => {
       closeTimeout: 5_000,
       idleTimeout: Number.POSITIVE_INFINITY,
       maxLifetime: Number.POSITIVE_INFINITY,
+      compression: false,
     });
     assert.equal(memoryBudget.limit, 512 * 1024 * 1024);
     assert.equal(typeof logger.warn, "function");
