@@ -44,6 +44,9 @@ const { buffer: sharedInput, mask: maskInput } = createInput();
 /** The one buffer that all plain TCP connections read into. */
 export { sharedInput };
 
+/** Whether the module runs on this Node. */
+export const hasSimd: boolean = maskInput !== undefined;
+
 /** Below this many bytes a view for whole words costs more than it saves. */
 const wordsFrom = 64;
 /** Below this many bytes the loop is over sooner than the call. */
