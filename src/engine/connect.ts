@@ -15,6 +15,7 @@ import {
   parseTarget,
   type RequestHeaders,
   redirectTarget,
+  refused,
   refusedRedirect,
   requestHeaders,
   type Target,
@@ -99,6 +100,8 @@ interface Plan {
  *   ConnectionClosedError `ERR_CONNECT_FAILED`, with its `cause`, when the network or TLS fails or
  *   the answer is not HTTP; `ERR_HANDSHAKE_TIMEOUT` when time is over. The signal's reason when
  *   it fires. TypeError or RangeError, before anything is sent, for an argument that is wrong.
+ *   In a request's handler catch the first: frameworks take `status` and `headers` of an error that
+ *   reaches them for their own answer, and these are another server's.
  * @example
  * const socket = await connect("wss://example.com/chat", { protocols: ["chat.v2"] });
  * @see RFC 6455 §3, §4.1
@@ -223,12 +226,13 @@ async function shakeHands(
     if (answer.head !== undefined) {
       return { socket, head: answer.head, ...checkAnswer(answer, offer) };
     }
-    const refusal = answer.response ? { ...answer, body: await readBody(answer.response) } : answer;
+    const refusal = { ...answer, body: await readBody(answer.response) };
     if (isRedirect(refusal)) {
       throw refusedRedirect(refusal, `maxRedirects is ${plan.maxRedirects}`);
     }
     checkAnswer(refusal, offer);
-    throw connectFailed(url.host, undefined);
+    // A 101 that passes has come by "upgrade", unless node:http and our check read it differently.
+    throw refused("ERR_HANDSHAKE_UPGRADE", "The answer switches no protocol.", refusal);
   }
 }
 
@@ -301,13 +305,15 @@ function whenReady(socket: Socket, event: "connect" | "secureConnect"): Promise<
   });
 }
 
-/** An answer, and what is behind it. */
-interface Reply extends HandshakeAnswer {
-  /** Bytes that came behind a 101: they belong to the first frame. */
-  readonly head?: Buffer;
-  /** The body of an answer that has one. */
-  readonly response?: IncomingMessage;
-}
+/**
+ * An answer, and what is behind it: a `head` of bytes behind a 101, which belong to the first frame,
+ * or a `response` to read a body from.
+ */
+type Reply = HandshakeAnswer &
+  (
+    | { readonly head: Buffer; readonly response?: never }
+    | { readonly head?: never; readonly response: IncomingMessage }
+  );
 
 /** Sends the request over a socket of ours and waits for the head of the answer. */
 function sendRequest(socket: Socket, path: string, headers: readonly HeaderLine[]): Promise<Reply> {
@@ -323,14 +329,11 @@ function sendRequest(socket: Socket, path: string, headers: readonly HeaderLine[
     request.on("upgrade", ({ statusCode: status = 0, rawHeaders }, _, head) =>
       resolve({ status, rawHeaders, head }),
     );
+    // A 101 without the headers of an upgrade comes here too; the check says what is missing.
     request.on("response", (response) => {
       response.on("error", () => {});
       const { statusCode: status = 0, rawHeaders } = response;
       resolve({ status, rawHeaders, response });
-    });
-    // A 101 without the headers that make node:http see an upgrade; the check says what is missing.
-    request.on("information", ({ statusCode: status, rawHeaders }) => {
-      if (status === 101) resolve({ status, rawHeaders });
     });
     request.on("error", reject);
     request.on("close", () => reject(new Error("The connection was closed before the answer.")));

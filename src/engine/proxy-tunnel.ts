@@ -69,7 +69,6 @@ export function openTunnel(
       headers: headers.flat(),
       maxHeaderSize: 16 * 1024,
     });
-    request.maxHeadersCount = 0;
     request.on("connect", (response, _, head) => {
       const { statusCode: status = 0, rawHeaders } = response;
       if (status === 200 && head.length === 0) return resolve();

@@ -55,7 +55,7 @@ function certificateFor(name: string, alternatives: string): { key: Buffer; cert
   return { key: readFileSync(key), cert: readFileSync(cert) };
 }
 
-const certificate = certificateFor("socket.test", "DNS:socket.test,IP:127.0.0.1");
+const certificate = certificateFor("socket.test", "DNS:socket.test,IP:127.0.0.1,IP:::1");
 const otherCertificate = certificateFor("other.test", "DNS:other.test");
 const trusting = { ca: certificate.cert };
 
@@ -423,6 +423,49 @@ describe("a connection", () => {
     assert.equal((await answered.wait())[0], 0x88);
     assert.equal(socket.state, "closed");
     await withTimeout(socket.whenGone(), timeLimit, "the end of TCP");
+  });
+
+  it("stays open for our last words when the server has ended its direction", async (t) => {
+    const heard = new Signal<Buffer>("all that the client sent");
+    const port = await serveRaw(t, ({ socket, accepting }) => {
+      const chunks: Buffer[] = [];
+      socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+      socket.on("end", () => heard.fire(Buffer.concat(chunks)));
+      socket.end(`${accepting}\r\n\x88\x02\x03\xe8`, "latin1");
+    });
+    const socket = await open(t, `ws://127.0.0.1:${port}`);
+    assert.equal((await socket.receive()).type, "close");
+    // Enough for the end of the server's direction, which came with the Close, to be noticed.
+    for (let turns = 0; turns < 100; turns++) await turn();
+    await socket.send("bye");
+    await withTimeout(socket.close());
+    const bytes = await heard.wait();
+    assert.deepEqual([bytes.length, bytes[0], bytes[9]], [9 + 8, 0x81, 0x88]);
+  });
+
+  it("can be to an IPv6 address, plain and over TLS", async (t) => {
+    const withoutLookup: ConnectOptions = {
+      lookup: () => assert.fail("an address needs no look-up"),
+      tls: { ca: certificate.cert },
+    };
+    for (const tls of [false, true]) {
+      const server = tls ? createHttpsServer(certificate) : createHttpServer();
+      const sockets = new WebSocketServer({ server });
+      t.after(() => server.close());
+      server.listen(0, "::1");
+      try {
+        await once(server, "listening");
+      } catch {
+        return t.skip("this machine has no IPv6");
+      }
+      const { port } = server.address() as AddressInfo;
+      const asked = once(sockets, "connection");
+      const socket = await open(t, `${tls ? "wss" : "ws"}://[::1]:${port}/`, withoutLookup);
+      const [, request] = await asked;
+      assert.equal(request.headers.host, `[::1]:${port}`);
+      await withTimeout(socket.close());
+      await withTimeout(socket.whenGone(), timeLimit, "the end of TCP");
+    }
   });
 
   const losses: [name: string, lose: (socket: Socket) => void][] = [
@@ -828,6 +871,17 @@ describe("the signal", () => {
     const signal = AbortSignal.abort("no");
     assert.equal(await failureOf(`ws://127.0.0.1:${port}`, { signal }), "no");
     assert.equal(connections, 0);
+  });
+
+  it("ends a call that aborts itself while its socket is made", async () => {
+    const controller = new AbortController();
+    const failure = failureOf("ws://socket.test/", {
+      signal: controller.signal,
+      lookup: () => controller.abort("from within"),
+      // The signal has to do it, not the time limit.
+      handshakeTimeout: 2 * timeLimit,
+    });
+    assert.equal(await failure, "from within");
   });
 
   it("wins over an answer of which the body is missing", async (t) => {
