@@ -2,7 +2,7 @@
  * Every error class of Halyard.
  *
  *     HalyardError                  code
- *     ├── HandshakeError            + status, headers, body: the HTTP answer to a refused request
+ *     ├── HandshakeError            + status, headers: the HTTP answer; response: what a client got
  *     ├── ViolationError            + closeCode: what the peer did wrong
  *     │   ├── ProtocolError           1002 framing, 1007 payload data
  *     │   ├── MessageTooBigError      1009
@@ -26,32 +26,42 @@ export class HalyardError extends Error {
   }
 }
 
+/** What a server, or a proxy, answered to our opening handshake: all of it a stranger's words. */
+export interface RefusedAnswer {
+  readonly status: number;
+  /** By names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The beginning of the body, 16 KiB at most; `undefined` when there was none to be read. */
+  readonly body: string | undefined;
+}
+
 /**
  * An opening handshake was refused.
  *
- * On a server the HTTP answer has been sent when this is thrown. On a client it is what the server
- * (or the proxy, code `ERR_HANDSHAKE_PROXY`) answered: text and headers that a stranger wrote.
+ * On a server the HTTP answer, of `status` and `headers`, has been sent when this is thrown. On a
+ * client `response` is what came; `status` is then 502, for frameworks that take the status of an
+ * error they are given for their own answer.
  * @see RFC 6455 §4.1, §4.2.2
  */
 export class HandshakeError extends HalyardError {
-  /** HTTP status of the refusal, for example 400 or 426; 101 on a client whose server got it wrong. */
+  /** HTTP status of the refusal, for example 400 or 426. */
   readonly status: number;
-  /** Headers that belong to the refusal; on a client their names are in lower case. */
+  /** Headers that belong to the refusal. */
   readonly headers: Readonly<Record<string, string>>;
-  /** On a client, the beginning of the answer's body, 16 KiB at most; else `undefined`. */
-  readonly body: string | undefined;
+  /** On a client, the answer that was not the right one. */
+  readonly response: RefusedAnswer | undefined;
 
   constructor(
     code: string,
     message: string,
     status: number,
     headers: Readonly<Record<string, string>> = {},
-    body?: string,
+    response?: RefusedAnswer,
   ) {
     super(code, message);
     this.status = status;
     this.headers = headers;
-    this.body = body;
+    this.response = response;
   }
 }
 

@@ -20,9 +20,11 @@ import {
   requestHeaders,
   type Target,
 } from "../protocol/client-handshake.js";
+import type { DeflateWishes } from "../protocol/deflate-offer.js";
+import { deflateWishes } from "./deflate.js";
 import { integer, resolveSocketOptions, type SocketOptions } from "./options.js";
 import { endpointOf, openTunnel, type ProxyServer, parseProxy } from "./proxy-tunnel.js";
-import { WebSocketConnection } from "./web-socket-connection.js";
+import { type ConnectionSetup, WebSocketConnection } from "./web-socket-connection.js";
 
 export type { RequestHeaders } from "../protocol/client-handshake.js";
 
@@ -80,6 +82,7 @@ export interface ConnectOptions extends SocketOptions {
 
 /** What holds for all of one call. */
 interface Plan {
+  readonly deflate: DeflateWishes | undefined;
   readonly subprotocols: readonly string[];
   readonly proxy: ProxyServer | undefined;
   readonly proxyTls: TlsOptions;
@@ -94,14 +97,12 @@ interface Plan {
  *   Credentials in it become Basic Authorization, unless `headers` has that.
  * @returns The open socket, which masks what it sends. Its `subprotocol` is one of the offered, or
  *   `undefined` when the server chose none.
- * @throws HandshakeError with `status`, `headers` and the beginning of `body` for an answer that is
- *   not the right 101: `ERR_HANDSHAKE_STATUS`, `ERR_HANDSHAKE_REDIRECT`, `ERR_HANDSHAKE_PROXY`,
+ * @throws HandshakeError with the answer's `status`, `headers` and beginning of the `body` in its
+ *   `response`, for an answer that is not the right 101: `ERR_HANDSHAKE_STATUS`, `ERR_HANDSHAKE_REDIRECT`, `ERR_HANDSHAKE_PROXY`,
  *   `ERR_HANDSHAKE_UPGRADE`, `…_CONNECTION`, `…_ACCEPT`, `…_SUBPROTOCOL`, `…_EXTENSION`.
  *   ConnectionClosedError `ERR_CONNECT_FAILED`, with its `cause`, when the network or TLS fails or
  *   the answer is not HTTP; `ERR_HANDSHAKE_TIMEOUT` when time is over. The signal's reason when
  *   it fires. TypeError or RangeError, before anything is sent, for an argument that is wrong.
- *   In a request's handler catch the first: frameworks take `status` and `headers` of an error that
- *   reaches them for their own answer, and these are another server's.
  * @example
  * const socket = await connect("wss://example.com/chat", { protocols: ["chat.v2"] });
  * @see RFC 6455 §3, §4.1
@@ -114,7 +115,10 @@ export async function connect(
   const target = parseTarget(url, options.headers);
   const hasProxyOptions = typeof proxy === "object" && !(proxy instanceof URL);
   const proxyUrl = hasProxyOptions ? proxy.url : proxy;
+  const socketOptions = resolveSocketOptions(options);
+  const { compression } = socketOptions;
   const plan: Plan = {
+    deflate: compression ? deflateWishes(compression) : undefined,
     subprotocols: checkSubprotocols(options.protocols ?? []),
     proxy: proxyUrl === undefined ? undefined : parseProxy(proxyUrl),
     proxyTls: (hasProxyOptions ? proxy.tls : undefined) ?? {},
@@ -122,18 +126,23 @@ export async function connect(
     maxRedirects:
       maxRedirects === 0 ? 0 : integer("maxRedirects", maxRedirects, Number.MAX_SAFE_INTEGER),
   };
-  const socketOptions = resolveSocketOptions(options);
   const timeout = integer("handshakeTimeout", handshakeTimeout, 2 ** 31 - 1);
   signal?.throwIfAborted();
 
   const attempt = new Attempt(timeout, signal);
   try {
-    const { socket, head, subprotocol } = await shakeHands(attempt, plan, target, options.tls);
+    const { socket, head, subprotocol, deflate } = await shakeHands(
+      attempt,
+      plan,
+      target,
+      options.tls,
+    );
     // From here to the connection's own listeners there is no await: nothing can come between.
     attempt.throwIfOver(socket);
     return new WebSocketConnection(socket, {
       role: "client",
       subprotocol,
+      deflate,
       options: socketOptions,
       head,
     });
@@ -204,14 +213,14 @@ async function shakeHands(
   plan: Plan,
   firstTarget: Target,
   firstTls: TlsOptions = {},
-): Promise<{ socket: Socket; head: Buffer; subprotocol: string | undefined }> {
+): Promise<Pick<ConnectionSetup, "head" | "subprotocol" | "deflate"> & { socket: Socket }> {
   let target = firstTarget;
   let tls = firstTls;
   for (let redirects = 0; ; redirects++) {
     const offer: HandshakeOffer = {
       key: createKey(),
       subprotocols: plan.subprotocols,
-      extensions: [],
+      deflate: plan.deflate,
     };
     const { url } = target;
     const socket = await openSocket(attempt, plan, url, tls);

@@ -87,6 +87,8 @@ export interface ConnectionSetup {
   readonly head: Buffer;
 }
 
+/** Time a client gives the server to end TCP first, in milliseconds. */
+const serverEndTimeout = 1_000;
 /** Output beyond this is written within the turn, so that a long turn does not pile it up. */
 const flushFrom = 64 * 1024;
 
@@ -105,6 +107,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   readonly receiveBufferSize: number;
 
   readonly #socket: Duplex;
+  readonly #role: Role;
   readonly #options: ResolvedSocketOptions;
   readonly #protocol: Protocol;
   readonly #queue: MessageQueue;
@@ -144,6 +147,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
    */
   constructor(socket: Duplex, { role, subprotocol, deflate, options, head }: ConnectionSetup) {
     this.#socket = socket;
+    this.#role = role;
     this.#options = options;
     this.subprotocol = subprotocol;
     this.receiveBufferSize = options.receiveBufferSize;
@@ -682,6 +686,9 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
       );
     }
     if (this.#ended === "aborted" || cause !== undefined) this.#socket.destroy();
+    else if (this.#ended === "closed" && !this.#socket.destroyed && !this.#socket.writableEnded) {
+      this.#endTransport();
+    }
   }
 
   /** Ends without a closing handshake, for a reason that everybody who waits gets to see. */
@@ -703,7 +710,9 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
 
   #onCloseTimeout(): void {
     const { closeReceived } = this.#protocol;
-    if (this.#ended !== undefined) {
+    if (this.#ended === "closed" && !this.#socket.writableEnded) {
+      this.#endTransport();
+    } else if (this.#ended !== undefined) {
       this.#socket.destroy();
     } else if (this.#failure !== undefined) {
       this.#answerViolation(this.#failure as ViolationError);
@@ -732,11 +741,20 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     this.#unparsed = undefined;
     this.#account();
     if (!this.#socket.destroyed) {
-      this.#socket.end();
       this.#socket.resume();
-      this.#limitClosing(this.#options.closeTimeout);
+      if (how === "closed" && this.#role === "client" && !this.#socket.readableEnded) {
+        // RFC 6455 §7.1.1: the server ends TCP first, so that TIME_WAIT is its own.
+        this.#limitClosing(Math.min(serverEndTimeout, this.#options.closeTimeout));
+      } else {
+        this.#endTransport();
+      }
     }
     this.#whenEnded?.resolve();
+  }
+
+  #endTransport(): void {
+    this.#socket.end();
+    this.#limitClosing(this.#options.closeTimeout);
   }
 
   #onGone(): void {

@@ -1,7 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { HandshakeError } from "../errors.js";
+import {
+  type DeflateAgreement,
+  type DeflateWishes,
+  offerDeflate,
+  readDeflateAnswer,
+} from "./deflate-offer.js";
 import { acceptKey, webSocketVersion } from "./handshake.js";
-import { isToken, listIncludes, parseList } from "./headers.js";
+import { isToken, listIncludes } from "./headers.js";
 
 /**
  * Headers for the request: an object whose values are strings or lists of strings, or pairs, which
@@ -26,8 +32,8 @@ export interface HandshakeOffer {
   /** The base64 form of 16 random bytes. */
   readonly key: string;
   readonly subprotocols: readonly string[];
-  /** Elements of Sec-WebSocket-Extensions, with their parameters. */
-  readonly extensions: readonly string[];
+  /** What to agree on for permessage-deflate; without it, it is not offered. */
+  readonly deflate?: DeflateWishes | undefined;
 }
 
 /** The parts of a response that the opening handshake looks at. */
@@ -43,8 +49,8 @@ export interface HandshakeAnswer {
 export interface Agreement {
   /** One of the offered subprotocols, or `undefined` when the server chose none. */
   readonly subprotocol: string | undefined;
-  /** The elements of the answer's Sec-WebSocket-Extensions; each has the name of an offered one. */
-  readonly extensions: readonly string[];
+  /** What was agreed on for permessage-deflate, or `undefined` when the server declined it. */
+  readonly deflate: DeflateAgreement | undefined;
 }
 
 const redirectStatuses = new Set([301, 302, 303, 307, 308]);
@@ -189,7 +195,7 @@ export function createKey(): string {
 
 /** The head of the request, in order. @see RFC 6455 §4.1 */
 export function requestHeaders({ url, headers }: Target, offer: HandshakeOffer): HeaderLine[] {
-  const { subprotocols, extensions } = offer;
+  const { subprotocols, deflate } = offer;
   const lines: HeaderLine[] = hasHeader(headers, "host") ? [] : [["Host", url.host]];
   lines.push(
     ["Upgrade", "websocket"],
@@ -198,7 +204,7 @@ export function requestHeaders({ url, headers }: Target, offer: HandshakeOffer):
     ["Sec-WebSocket-Version", webSocketVersion],
   );
   if (subprotocols.length > 0) lines.push(["Sec-WebSocket-Protocol", subprotocols.join(", ")]);
-  if (extensions.length > 0) lines.push(["Sec-WebSocket-Extensions", extensions.join(", ")]);
+  if (deflate !== undefined) lines.push(["Sec-WebSocket-Extensions", offerDeflate(deflate)]);
   return [...lines, ...headers];
 }
 
@@ -259,7 +265,7 @@ export function refusedRedirect(answer: HandshakeAnswer, why: string): Handshake
  *
  * A server may choose no subprotocol at all.
  * @returns What it agrees to, of what was offered.
- * @throws HandshakeError with the answer's status, headers and body: `ERR_HANDSHAKE_STATUS` for
+ * @throws HandshakeError with the answer as `response`: `ERR_HANDSHAKE_STATUS` for
  *   another status than 101; `…_UPGRADE`, `…_CONNECTION`, `…_ACCEPT`, `…_EXTENSION` and
  *   `…_SUBPROTOCOL` for a header that is missing, wrong, or was not asked for.
  * @see RFC 6455 §4.1, the numbered list after "Once the client's opening handshake has been sent"
@@ -288,16 +294,15 @@ export function checkAnswer(answer: HandshakeAnswer, offer: HandshakeOffer): Agr
       answer,
     );
   }
-  const offeredNames = offer.extensions.map(nameOf);
-  const extensionValues = valuesOf(rawHeaders, "sec-websocket-extensions");
-  const extensions = parseList(extensionValues);
-  if (
-    extensionValues.length > 0 &&
-    (extensions.length === 0 || !extensions.every((one) => offeredNames.includes(nameOf(one))))
-  ) {
+  const extensions = valuesOf(rawHeaders, "sec-websocket-extensions");
+  const deflate =
+    offer.deflate && extensions.length > 0
+      ? readDeflateAnswer(extensions.join(", "), offer.deflate)
+      : undefined;
+  if (extensions.length > 0 && deflate === undefined) {
     throw refused(
       "ERR_HANDSHAKE_EXTENSION",
-      "The server wants an extension that was not offered.",
+      "The server wants an extension that was not offered, or not so.",
       answer,
     );
   }
@@ -312,12 +317,7 @@ export function checkAnswer(answer: HandshakeAnswer, offer: HandshakeOffer): Agr
       answer,
     );
   }
-  return { subprotocol, extensions };
-}
-
-function nameOf(extension: string): string {
-  const semicolon = extension.indexOf(";");
-  return (semicolon < 0 ? extension : extension.slice(0, semicolon)).trim().toLowerCase();
+  return { subprotocol, deflate };
 }
 
 function valuesOf(rawHeaders: readonly string[], lowerCase: string): string[] {
@@ -326,7 +326,7 @@ function valuesOf(rawHeaders: readonly string[], lowerCase: string): string[] {
   );
 }
 
-/** An error that carries an answer: status, headers by their names in lower case, body. */
+/** An error that carries an answer. */
 export function refused(code: string, message: string, answer: HandshakeAnswer): HandshakeError {
   const { status, rawHeaders, body } = answer;
   const values = new Map<string, string>();
@@ -336,7 +336,8 @@ export function refused(code: string, message: string, answer: HandshakeAnswer):
     const value = String(rawHeaders[index + 1]);
     values.set(name, before === undefined ? value : `${before}, ${value}`);
   }
-  return new HandshakeError(code, message, status, Object.fromEntries(values), body);
+  const response = { status, headers: Object.fromEntries(values), body };
+  return new HandshakeError(code, message, 502, {}, response);
 }
 
 /** Longest part of a refusal's body that is kept, in bytes. */

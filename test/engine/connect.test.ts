@@ -605,10 +605,10 @@ describe("an answer that is wrong", () => {
       ),
     );
     const error = await handshakeFailure(`ws://127.0.0.1:${port}`);
-    assert.equal(error.status, 401);
-    assert.equal(error.headers["www-authenticate"], "Basic");
-    assert.equal(error.headers["x-two"], "1, 2");
-    assert.equal(error.body, "who? ä");
+    assert.equal(error.response?.status, 401);
+    assert.equal(error.response?.headers["www-authenticate"], "Basic");
+    assert.equal(error.response?.headers["x-two"], "1, 2");
+    assert.equal(error.response?.body, "who? ä");
   });
 
   it("shows 16 KiB of an endless body, in chunks or not", async (t) => {
@@ -627,8 +627,8 @@ describe("an answer that is wrong", () => {
         pump();
       });
       const error = await handshakeFailure(`ws://127.0.0.1:${port}`);
-      assert.equal(error.status, 200);
-      assert.equal(error.body, "x".repeat(16 * 1024));
+      assert.equal(error.response?.status, 200);
+      assert.equal(error.response?.body, "x".repeat(16 * 1024));
       await closed.wait();
     }
   });
@@ -644,8 +644,8 @@ describe("an answer that is wrong", () => {
         handshakeTimeout: isCut ? timeLimit : 500,
       });
       assert.equal(error.code, "ERR_HANDSHAKE_STATUS");
-      assert.equal(error.status, 500);
-      assert.equal(error.body, "begin");
+      assert.equal(error.response?.status, 500);
+      assert.equal(error.response?.body, "begin");
     });
   }
 });
@@ -931,9 +931,9 @@ describe("redirects", () => {
     const port = await serveRaw(t, ({ socket }) => socket.write(redirecting("/x", 307)));
     const error = await handshakeFailure(`ws://127.0.0.1:${port}`);
     assert.equal(error.code, "ERR_HANDSHAKE_REDIRECT");
-    assert.equal(error.status, 307);
-    assert.equal(error.headers.location, "/x");
-    assert.equal(error.body, "move");
+    assert.equal(error.response?.status, 307);
+    assert.equal(error.response?.headers.location, "/x");
+    assert.equal(error.response?.body, "move");
   });
 
   it("are followed as often as asked, with a new key each time", async (t) => {
@@ -948,7 +948,7 @@ describe("redirects", () => {
     assert.equal(new Set(keys).size, 4);
     const error = await handshakeFailure(url(3), { maxRedirects: 2 });
     assert.equal(error.code, "ERR_HANDSHAKE_REDIRECT");
-    assert.equal(error.headers.location, "/0");
+    assert.equal(error.response?.headers.location, "/0");
   });
 
   it("take no secrets to another origin, and close the first connection", async (t) => {
@@ -1002,7 +1002,7 @@ describe("redirects", () => {
       maxRedirects: 1,
       tls: { ...trusting, ...otherCertificate, servername: "socket.test" },
     });
-    assert.equal(error.status, 418);
+    assert.equal(error.response?.status, 418);
     assert.deepEqual(seen, [
       { port: first, servername: "socket.test", hasCertificate: true },
       { port: last, servername: false, hasCertificate: false },
@@ -1165,9 +1165,9 @@ describe("a proxy", () => {
       const url = `${tls ? "https" : "http"}://someone:hidden@127.0.0.1:${port}`;
       const error = await handshakeFailure("ws://behind.test/", { proxy: { url, tls: trusting } });
       assert.equal(error.code, "ERR_HANDSHAKE_PROXY");
-      assert.equal(error.status, 407);
-      assert.equal(error.headers["proxy-authenticate"], "Basic");
-      assert.equal(error.body, "who is it?");
+      assert.equal(error.response?.status, 407);
+      assert.equal(error.response?.headers["proxy-authenticate"], "Basic");
+      assert.equal(error.response?.body, "who is it?");
       assert.doesNotMatch(inspect(error, { depth: 9 }), /someone|hidden|c29tZW9uZTpoaWRkZW4/);
     }
   });
@@ -1199,9 +1199,10 @@ describe("a proxy", () => {
       const error = await handshakeFailure("ws://behind.test/", {
         proxy: `http://127.0.0.1:${port}`,
       });
-      assert.equal(error.status, 502);
-      if (name === "no end of its chunks") assert.match(error.body ?? "", /^x{1000,16384}$/);
-      else assert.equal(error.body, body);
+      assert.equal(error.response?.status, 502);
+      if (name === "no end of its chunks")
+        assert.match(error.response?.body ?? "", /^x{1000,16384}$/);
+      else assert.equal(error.response?.body, body);
     });
   }
 
@@ -1275,5 +1276,52 @@ describe("a proxy", () => {
     });
     for (const name of names) process.env[name] = "http://127.0.0.1:1";
     await open(t, `ws://socket.test:${port}`);
+  });
+});
+
+describe("compression", () => {
+  const text = JSON.stringify(Array.from({ length: 100 }, (_, id) => ({ id, name: `user ${id}` })));
+
+  for (const options of [
+    { compression: true },
+    { compression: { serverContextTakeover: true, clientContextTakeover: true } },
+    { compression: { clientMaxWindowBits: 9, serverMaxWindowBits: 10 } },
+  ]) {
+    it(`is agreed on with ws: ${JSON.stringify(options)}`, async () => {
+      const server = new WebSocketServer({
+        port: 0,
+        host: "127.0.0.1",
+        perMessageDeflate: { threshold: 0 },
+      });
+      await once(server, "listening");
+      server.on("connection", (peer) => {
+        peer.on("message", (data, isBinary) => peer.send(data, { binary: isBinary }));
+      });
+      const { port } = server.address() as AddressInfo;
+      const connected = new Promise<{ extensions: string }>((resolve) =>
+        server.once("connection", resolve),
+      );
+      const socket = await connect(`ws://127.0.0.1:${port}/`, options);
+      assert.match((await connected).extensions, /permessage-deflate/);
+      for (const message of [text, "short", Buffer.from(text), text]) {
+        await socket.send(message);
+        const { data } = await socket.receive();
+        assert.equal(String(data), String(message));
+      }
+      await socket.close();
+      server.close();
+    });
+  }
+
+  it("is left out when the server declines", async () => {
+    const server = new WebSocketServer({ port: 0, host: "127.0.0.1", perMessageDeflate: false });
+    await once(server, "listening");
+    server.on("connection", (peer) => peer.on("message", (data) => peer.send(String(data))));
+    const { port } = server.address() as AddressInfo;
+    const socket = await connect(`ws://127.0.0.1:${port}/`, { compression: true });
+    await socket.send(text);
+    assert.equal((await socket.receive()).data, text);
+    await socket.close();
+    server.close();
   });
 });

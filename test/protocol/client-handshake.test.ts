@@ -16,6 +16,7 @@ import {
   refused,
   requestHeaders,
 } from "#dist/protocol/client-handshake.js";
+import type { DeflateWishes } from "#dist/protocol/deflate-offer.js";
 
 // The pair that RFC 6455 §1.3 gives as its example.
 const key = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -24,9 +25,15 @@ const accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const offer = (changes: Partial<HandshakeOffer> = {}): HandshakeOffer => ({
   key,
   subprotocols: [],
-  extensions: [],
   ...changes,
 });
+
+const deflate: DeflateWishes = {
+  serverContextTakeover: true,
+  clientContextTakeover: true,
+  serverMaxWindowBits: 15,
+  clientMaxWindowBits: 15,
+};
 
 const good = ["Upgrade", "websocket", "Connection", "Upgrade", "Sec-WebSocket-Accept", accept];
 
@@ -96,21 +103,18 @@ describe("the address", () => {
 describe("headers of the request", () => {
   it("stand behind those of the handshake, in order", () => {
     const target = parseTarget("ws://a.example:81/", { Cookie: "a=b", "X-Two": ["1", "2"] });
-    assert.deepEqual(
-      requestHeaders(target, offer({ subprotocols: ["one", "two"], extensions: ["e; p", "f"] })),
-      [
-        ["Host", "a.example:81"],
-        ["Upgrade", "websocket"],
-        ["Connection", "Upgrade"],
-        ["Sec-WebSocket-Key", key],
-        ["Sec-WebSocket-Version", "13"],
-        ["Sec-WebSocket-Protocol", "one, two"],
-        ["Sec-WebSocket-Extensions", "e; p, f"],
-        ["Cookie", "a=b"],
-        ["X-Two", "1"],
-        ["X-Two", "2"],
-      ],
-    );
+    assert.deepEqual(requestHeaders(target, offer({ subprotocols: ["one", "two"], deflate })), [
+      ["Host", "a.example:81"],
+      ["Upgrade", "websocket"],
+      ["Connection", "Upgrade"],
+      ["Sec-WebSocket-Key", key],
+      ["Sec-WebSocket-Version", "13"],
+      ["Sec-WebSocket-Protocol", "one, two"],
+      ["Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"],
+      ["Cookie", "a=b"],
+      ["X-Two", "1"],
+      ["X-Two", "2"],
+    ]);
   });
 
   const forms: [name: string, headers: RequestHeaders, lines: string[][]][] = [
@@ -256,20 +260,34 @@ describe("the answer", () => {
       "an offered subprotocol",
       answer("Sec-WebSocket-Protocol", "b"),
       offer({ subprotocols: ["a", "b"] }),
-      { subprotocol: "b", extensions: [] },
+      { subprotocol: "b", deflate: undefined },
     ],
     [
       "an offered extension",
-      answer("Sec-WebSocket-Extensions", "Ext; p=1"),
-      offer({ extensions: ["ext; p; q", "other"] }),
-      { subprotocol: undefined, extensions: ["Ext; p=1"] },
+      answer("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits=10"),
+      offer({ deflate }),
+      {
+        subprotocol: undefined,
+        deflate: {
+          serverNoContextTakeover: false,
+          clientNoContextTakeover: false,
+          serverMaxWindowBits: 15,
+          clientMaxWindowBits: 10,
+        },
+      },
+    ],
+    [
+      "no extension though one was offered",
+      answer("X"),
+      offer({ deflate }),
+      { subprotocol: undefined, deflate: undefined },
     ],
   ];
   for (const [name, given, offered = offer(), agreed] of accepted) {
     it(`is good: ${name}`, () => {
       assert.deepEqual(
         checkAnswer(given, offered),
-        agreed ?? { subprotocol: undefined, extensions: [] },
+        agreed ?? { subprotocol: undefined, deflate: undefined },
       );
     });
   }
@@ -329,8 +347,20 @@ describe("the answer", () => {
     [
       "another extension beside the offered one",
       "EXTENSION",
-      answer("Sec-WebSocket-Extensions", "ext, evil; x"),
-      offer({ extensions: ["ext"] }),
+      answer("Sec-WebSocket-Extensions", "permessage-deflate, evil; x"),
+      offer({ deflate }),
+    ],
+    [
+      "the offered extension with a parameter it does not have",
+      "EXTENSION",
+      answer("Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=8"),
+      offer({ deflate }),
+    ],
+    [
+      "the offered extension in two headers",
+      "EXTENSION",
+      answer("Sec-WebSocket-Extensions", "permessage-deflate", "permessage-deflate"),
+      offer({ deflate }),
     ],
   ];
   for (const [name, code, given, offered = offer()] of wrong) {
@@ -340,8 +370,8 @@ describe("the answer", () => {
         (error) => {
           assert.ok(error instanceof HandshakeError);
           assert.equal(error.code, `ERR_HANDSHAKE_${code}`);
-          assert.equal(error.status, given.status);
-          assert.equal(error.body, "text");
+          assert.equal(error.response?.status, given.status);
+          assert.equal(error.response?.body, "text");
           return true;
         },
       );
@@ -349,10 +379,13 @@ describe("the answer", () => {
   }
 
   it("gives its error the headers, also those with names of Object's", () => {
-    const { headers } = refused("CODE", "why", {
+    const { response, status } = refused("CODE", "why", {
       status: 400,
       rawHeaders: ["X-One", "1", "x-one", "2", "__proto__", "polluted", "constructor", "c"],
     });
+    const headers = response?.headers ?? {};
+    // A framework that is given this error answers with the status.
+    assert.equal(status, 502);
     assert.deepEqual(Object.entries(headers), [
       ["x-one", "1, 2"],
       ["__proto__", "polluted"],
@@ -444,7 +477,7 @@ describe("redirects", () => {
       assert.throws(() => redirectTarget(parseTarget("wss://a.example/"), redirect(...locations)), {
         name: "HandshakeError",
         code: "ERR_HANDSHAKE_REDIRECT",
-        status: 302,
+        status: 502,
       });
     });
   }
