@@ -40,7 +40,8 @@ function nextMaskingKey(): number {
 /** Encodes frames and collects them until they are taken. Holds no memory while it is empty. */
 export class FrameWriter {
   readonly #isMasking: boolean;
-  #chunks: Uint8Array[] = [];
+  /** Chunks that are complete; made when the first one is. */
+  #chunks: Uint8Array[] | undefined;
   /** Where the chunk under construction lies. */
   #slab: Buffer | undefined;
   #start = 0;
@@ -103,15 +104,15 @@ export class FrameWriter {
   /** Adds a whole frame that others send too, as it is; only an end that does not mask can. */
   writeFrame(frame: Uint8Array): void {
     this.#endChunk();
-    this.#chunks.push(frame);
+    this.#push(frame);
     this.size += frame.length;
   }
 
   /** Takes what was collected: chunks in order. The caller says when they are written by {@link releaseSlab}. */
   take(): Uint8Array[] {
     this.#endChunk();
-    const chunks = this.#chunks;
-    this.#chunks = [];
+    const chunks = this.#chunks ?? [];
+    this.#chunks = undefined;
     this.#slab = undefined;
     this.size = 0;
     return chunks;
@@ -146,7 +147,7 @@ export class FrameWriter {
     const end = writeHeader(slab, at, first, payload.length, key);
     slabUsed = this.#end = end;
     this.#endChunk();
-    this.#chunks.push(payload);
+    this.#push(payload);
     this.size += end - at + payload.length;
   }
 
@@ -159,8 +160,13 @@ export class FrameWriter {
 
   #endChunk(): void {
     if (this.#slab !== undefined && this.#end > this.#start) {
-      this.#chunks.push(this.#slab.subarray(this.#start, this.#end));
+      this.#push(this.#slab.subarray(this.#start, this.#end));
     }
     this.#start = this.#end;
+  }
+
+  #push(chunk: Uint8Array): void {
+    if (this.#chunks === undefined) this.#chunks = [chunk];
+    else this.#chunks.push(chunk);
   }
 }
