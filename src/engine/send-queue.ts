@@ -6,6 +6,12 @@ import type { MemoryBudget } from "./memory-budget.js";
 /** What a waiting `send` costs besides its bytes. */
 const waiterOverhead = 256;
 
+/** What the queue tells its owner. */
+export interface SendQueueOwner {
+  /** The socket holds no bytes any more. */
+  onDrained(): void;
+}
+
 interface Waiter {
   /** The count of written bytes that ends the wait. */
   readonly target: number;
@@ -19,7 +25,7 @@ export class SendQueue {
   readonly #socket: Duplex;
   readonly #window: number;
   readonly #limit: number;
-  readonly #onDrained: () => void;
+  readonly #owner: SendQueueOwner;
   /** Whether written bytes are in the kernel once the stream holds none; see {@link write}. */
   readonly #isTcp: boolean;
   readonly #onWritten = (error?: Error | null) => {
@@ -34,16 +40,12 @@ export class SendQueue {
   /**
    * @param window - Bytes waiting above which senders wait.
    * @param limit - Bytes waiting above which senders are refused.
-   * @param onDrained - Called when the socket holds no bytes any more after it held some.
    */
-  constructor(
-    socket: Duplex,
-    { window, limit, onDrained }: { window: number; limit: number; onDrained: () => void },
-  ) {
+  constructor(socket: Duplex, window: number, limit: number, owner: SendQueueOwner) {
     this.#socket = socket;
     this.#window = window;
     this.#limit = limit;
-    this.#onDrained = onDrained;
+    this.#owner = owner;
     this.#isTcp = "remoteAddress" in socket && !("encrypted" in socket);
   }
 
@@ -124,6 +126,6 @@ export class SendQueue {
       waiter.done.resolve();
     }
     if (ready > 0) this.#waiters.splice(0, ready);
-    if (this.held === 0) this.#onDrained();
+    if (this.held === 0) this.#owner.onDrained();
   }
 }

@@ -14,7 +14,7 @@ import { type MessageType, Protocol, type ProtocolEvents } from "../protocol/pro
 import { Deferred, quiet, rejected } from "./deferred.js";
 import { MessageDeflate } from "./deflate.js";
 import { IncomingDeflate } from "./incoming-deflate.js";
-import { KeepAlive } from "./keep-alive.js";
+import { KeepAlive, type KeepAliveHooks } from "./keep-alive.js";
 import { log } from "./logger.js";
 import {
   type CloseMessage,
@@ -29,7 +29,7 @@ import type { ResolvedSocketOptions } from "./options.js";
 import { type OutgoingData, OutgoingDeflate, sendPlain } from "./outgoing-deflate.js";
 import { type Flushable, flushNow, flushSoon } from "./output.js";
 import { PreparedMessage } from "./prepared-message.js";
-import { SendQueue } from "./send-queue.js";
+import { SendQueue, type SendQueueOwner } from "./send-queue.js";
 import { readFrom } from "./socket-reader.js";
 
 /**
@@ -117,7 +117,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   readonly #deflate: MessageDeflate | undefined;
   readonly #incoming: IncomingDeflate | undefined;
   readonly #outgoing: OutgoingDeflate | undefined;
-  readonly #flushable: Flushable = { flush: () => this.#flush() };
+  readonly #flushable: Flushable;
 
   /** How it ended; `undefined` while it lives. */
   #ended: "closed" | "aborted" | undefined;
@@ -152,40 +152,19 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     this.subprotocol = subprotocol;
     this.receiveBufferSize = options.receiveBufferSize;
 
-    // Small objects without back references would need a class each; closures say it in place.
-    const events: ProtocolEvents = {
-      onData: (type, chunk, start, end, endsFrame, endsMessage) =>
-        this.#onData(type, chunk, start, end, endsFrame, endsMessage),
-      onPong: (payload) => this.#keepAlive.onPong(payload),
-      onClose: (close) => this.#onClose(close),
-      onViolation: (error) => this.#onViolation(error),
-    };
-    const owner: MessageQueueOwner = {
-      onWanted: () => this.#resume(),
-      onEndReached: (ending, byIteration) => this.#onEndReached(ending, byIteration),
-    };
+    const link = new WebSocketConnection.#Link(this);
     const { compression, maxMessageSize } = options;
     const allowsCompression = deflate !== undefined && compression !== false;
-    this.#protocol = new Protocol(events, { role, maxMessageSize, allowsCompression });
+    this.#protocol = new Protocol(link, { role, maxMessageSize, allowsCompression });
     if (allowsCompression) {
       this.#deflate = new MessageDeflate(role, deflate, compression, maxMessageSize);
       this.#incoming = new IncomingDeflate(this.#deflate);
       this.#outgoing = new OutgoingDeflate(this.#protocol, this.#deflate, compression.threshold);
     }
-    this.#queue = new MessageQueue(owner, options.receiveWindow);
-    this.#sends = new SendQueue(socket, {
-      window: options.sendWindow,
-      limit: options.maxSendBuffer,
-      onDrained: () => this.#onDrained(),
-    });
-    this.#keepAlive = new KeepAlive(options, {
-      phase: () =>
-        this.#protocol.closeSent ? "closing" : this.#protocol.isSuspended ? "paused" : "open",
-      sendPing: (payload) => this.#sendControl("sendPing", payload),
-      sendPong: (payload) => this.#sendControl("sendPong", payload),
-      onTimeout: () => this.#onKeepAliveTimeout(),
-      onExpiry: (reason) => void this.close(CloseCode.goingAway, reason),
-    });
+    this.#queue = new MessageQueue(link, options.receiveWindow);
+    this.#sends = new SendQueue(socket, options.sendWindow, options.maxSendBuffer, link);
+    this.#keepAlive = new KeepAlive(options, link);
+    this.#flushable = link;
 
     readFrom(socket, (chunk, end) => this.#onChunk(chunk, end));
     socket.on("end", () => this.#onLost(undefined));
@@ -195,6 +174,81 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     // A peer that left before has said so to nobody who listened.
     if (socket.readableEnded || socket.destroyed) process.nextTick(() => this.#onLost(undefined));
   }
+
+  /**
+   * What the parts of a connection see of it: one small object instead of a closure for each of
+   * their calls, of which every idle socket would own a dozen.
+   */
+  static readonly #Link = class
+    implements ProtocolEvents, MessageQueueOwner, SendQueueOwner, KeepAliveHooks, Flushable
+  {
+    readonly #connection: WebSocketConnection;
+
+    constructor(connection: WebSocketConnection) {
+      this.#connection = connection;
+    }
+
+    onData(
+      type: MessageType,
+      chunk: Buffer,
+      start: number,
+      end: number,
+      endsFrame: boolean,
+      endsMessage: boolean,
+    ): void {
+      this.#connection.#onData(type, chunk, start, end, endsFrame, endsMessage);
+    }
+
+    onPong(payload: Buffer): void {
+      this.#connection.#keepAlive.onPong(payload);
+    }
+
+    onClose(close: CloseInfo): void {
+      this.#connection.#onClose(close);
+    }
+
+    onViolation(error: ViolationError): void {
+      this.#connection.#onViolation(error);
+    }
+
+    onWanted(): void {
+      this.#connection.#resume();
+    }
+
+    onEndReached(ending: Ending, byIteration: boolean): void {
+      this.#connection.#onEndReached(ending, byIteration);
+    }
+
+    onDrained(): void {
+      this.#connection.#onDrained();
+    }
+
+    phase(): "open" | "paused" | "closing" {
+      const protocol = this.#connection.#protocol;
+      if (protocol.closeSent !== undefined) return "closing";
+      return protocol.isSuspended ? "paused" : "open";
+    }
+
+    sendPing(payload: Uint8Array): void {
+      this.#connection.#sendControl("sendPing", payload);
+    }
+
+    sendPong(payload: Uint8Array): void {
+      this.#connection.#sendControl("sendPong", payload);
+    }
+
+    onTimeout(): void {
+      this.#connection.#onKeepAliveTimeout();
+    }
+
+    onExpiry(reason: string): void {
+      void this.#connection.close(CloseCode.goingAway, reason);
+    }
+
+    flush(): boolean {
+      return this.#connection.#flush();
+    }
+  };
 
   // --- state ---
 
