@@ -77,6 +77,20 @@ export function encodeFrames(specs: readonly FrameSpec[], role: Role = "client")
   return Buffer.concat(specs.map((spec) => encodeFrame(spec, role)));
 }
 
+/** A message cut into frames of `size` payload bytes; only the first keeps its opcode and RSV1. */
+export function fragmentsOf(frame: FrameSpec, size: number): FrameSpec[] {
+  const payload = Buffer.from(frame.payload ?? "");
+  const frames: FrameSpec[] = [];
+  for (let at = 0; at < Math.max(1, payload.length); at += size) {
+    frames.push({
+      ...(at === 0 ? frame : { opcode: opcode.continuation }),
+      payload: payload.subarray(at, at + size),
+      fin: at + size >= payload.length,
+    });
+  }
+  return frames;
+}
+
 /** The payload of a Close frame. @see RFC 6455 §5.5.1 */
 export function closePayload(code: number, reason: Uint8Array | string = ""): Buffer {
   return Buffer.concat([Buffer.from([code >>> 8, code & 0xff]), Buffer.from(reason)]);

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
-import { closePayload, type FrameSpec, opcode } from "./frames.js";
-import type { RawConnection, RawMessage, Received } from "./raw-client.js";
+import type { CompressOptions, PeerDeflate } from "./deflate.js";
+import { closePayload, encodeFrames, type FrameSpec, opcode, type Role } from "./frames.js";
+import type { RawConnection, RawMessage, Received } from "./raw-connection.js";
 
 /** What a suite run knows of the implementation under test. */
 export interface Subject {
+  /** Which end it is; the suite plays the other. Default: a server. */
+  readonly role?: Role;
   /** Largest message it takes, in bytes; `Infinity` if there is no limit. */
   readonly maxMessageSize: number;
 }
@@ -17,8 +20,28 @@ export interface Case {
   readonly section: string;
   /** Milliseconds after which the case has failed. Default 10 000. */
   readonly timeLimit?: number;
+  /** For a case about compression. */
+  readonly deflate?: DeflateWish;
+  /** For a case that makes sense against this end only. */
+  readonly subject?: Role;
   /** Plays our end of a fresh connection to an ECHO implementation. */
   run(peer: Peer): Promise<void>;
+}
+
+/** What a case wants of the opening handshake. @see RFC 7692 §7.1 */
+export interface DeflateWish {
+  /**
+   * `Sec-WebSocket-Extensions` of the suite as a client. As a server it answers the client's own
+   * offer with the same parameters.
+   */
+  readonly offer: string;
+  /**
+   * What must become of the offer. `"accepted"` (default): if it is not, the case cannot be played
+   * and counts as left out. `"either"`: nobody is obliged to anything.
+   */
+  readonly outcome?: "accepted" | "declined" | "either";
+  /** Whether the offer is malformed, so that the handshake may be refused too (RFC 6455 §9.1). */
+  readonly isMalformed?: boolean;
 }
 
 /** A case before its group gives it an id. */
@@ -43,7 +66,43 @@ export class Peer {
     this.#connection = connection;
   }
 
+  /** Which end we are. */
+  get role(): Role {
+    return this.#connection.role;
+  }
+
+  /** Our half of permessage-deflate. @throws Error where it was not agreed on. */
+  get deflate(): PeerDeflate {
+    const { deflate } = this.#connection;
+    assert.ok(deflate, "the case is not about compression");
+    return deflate;
+  }
+
+  /** Whether compression was agreed on. */
+  get isCompressing(): boolean {
+    return this.#connection.deflate !== undefined;
+  }
+
   // --- sending ---
+
+  /** The bytes of frames as our end writes them. */
+  encode(frames: FrameSpec | readonly FrameSpec[]): Buffer {
+    return encodeFrames([frames].flat(), this.role);
+  }
+
+  /** A frame with the mask bit that belongs to the other end. @see RFC 6455 §5.1 */
+  wronglyMasked(frame: FrameSpec): FrameSpec {
+    return { ...frame, masked: this.role !== "client" };
+  }
+
+  /** A whole compressed message in one frame. @see RFC 7692 §7.2.1 */
+  compressed(
+    type: "text" | "binary",
+    payload: Uint8Array | string,
+    options?: CompressOptions,
+  ): FrameSpec {
+    return { opcode: opcode[type], rsv: 4, payload: this.deflate.compress(payload, options) };
+  }
 
   /** Sends frames together in one write, or cut into pieces of `octets` bytes. */
   send(frames: FrameSpec | readonly FrameSpec[], octets?: number): Promise<void> {
@@ -138,8 +197,13 @@ export class Peer {
     await this.expectClose(codes);
   }
 
-  /** The other end ends TCP, and sends nothing more before. */
+  /**
+   * TCP ends, and nothing more is sent before. It is the server that ends it; so a client may wait
+   * until we do.
+   * @see RFC 6455 §7.1.1
+   */
   async expectEnd(): Promise<void> {
+    if (this.role === "server") this.endTcp();
     const received = this.#kept.shift() ?? (await this.#next());
     assert.equal(received.kind, "end", `expected the end of TCP, received ${describe(received)}`);
     const { error } = received as Extract<Received, { kind: "end" }>;

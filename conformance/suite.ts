@@ -1,24 +1,32 @@
 import { allCases } from "./cases/all.js";
-import { type Case, Peer, type Subject } from "./peer.js";
-import type { RawConnection } from "./raw-client.js";
+import { type Case, type DeflateWish, Peer, type Subject } from "./peer.js";
+import { RefusedError } from "./raw-client.js";
+import type { RawConnection } from "./raw-connection.js";
 
 const defaultTimeLimit = 10_000;
 
 /** What became of a case. */
 export interface CaseResult {
   readonly case: Case;
-  /** Why it failed; `undefined` if it passed. */
+  /** Why it failed; `undefined` if it passed or was left out. */
   readonly failure: Error | undefined;
+  /** Why it could not be played: the other end declined what it is about, as it may. */
+  readonly leftOut: string | undefined;
   readonly milliseconds: number;
 }
 
 /** How to open a connection for one case; the one thing that differs between transports. */
-export type Connect = () => Promise<RawConnection>;
+export type Connect = (deflate: DeflateWish | undefined) => Promise<RawConnection>;
+
+/** Why a case is not played. */
+class LeftOut extends Error {}
 
 /** The cases for an implementation; those whose id begins with one of `only`, if any are named. */
 export function casesFor(subject: Subject, only: readonly string[] = []): Case[] {
-  const chosen = ({ id }: Case) =>
-    only.length === 0 || only.some((prefix) => id === prefix || id.startsWith(`${prefix}.`));
+  const { role = "server" } = subject;
+  const chosen = ({ id, subject: appliesTo = role }: Case) =>
+    appliesTo === role &&
+    (only.length === 0 || only.some((prefix) => id === prefix || id.startsWith(`${prefix}.`)));
   return allCases(subject).filter(chosen);
 }
 
@@ -32,15 +40,17 @@ export async function runCase(each: Case, connect: Connect): Promise<CaseResult>
     timer = setTimeout(() => reject(new Error(`not done within ${limit} ms`)), limit);
   });
   const play = async () => {
-    connection = await connect();
-    await each.run(new Peer(connection));
+    connection = await connectFor(each, connect);
+    if (connection !== undefined) await each.run(new Peer(connection));
   };
   let failure: Error | undefined;
+  let leftOut: string | undefined;
   const played = play();
   try {
     await Promise.race([played, late]);
   } catch (error) {
-    failure = error as Error;
+    if (error instanceof LeftOut) leftOut = error.message;
+    else failure = error as Error;
   } finally {
     clearTimeout(timer);
     connection?.destroy();
@@ -50,7 +60,26 @@ export async function runCase(each: Case, connect: Connect): Promise<CaseResult>
       () => {},
     );
   }
-  return { case: each, failure, milliseconds: performance.now() - start };
+  return { case: each, failure, leftOut, milliseconds: performance.now() - start };
+}
+
+/** @returns `undefined` when the case has ended well with the handshake. */
+async function connectFor(each: Case, connect: Connect): Promise<RawConnection | undefined> {
+  const { offer, outcome = "accepted", isMalformed = false } = each.deflate ?? {};
+  let connection: RawConnection;
+  try {
+    connection = await connect(each.deflate);
+  } catch (error) {
+    if (isMalformed && error instanceof RefusedError) return undefined;
+    throw error;
+  }
+  const isAgreed = connection.deflate !== undefined;
+  if (offer !== undefined && outcome === (isAgreed ? "declined" : "accepted")) {
+    connection.destroy();
+    if (isAgreed) throw new Error(`handshake: "${offer}" must be declined`);
+    throw new LeftOut(`permessage-deflate is not agreed on with "${offer}"`);
+  }
+  return connection;
 }
 
 /** Runs cases, several at a time, and reports each in the order of the list. */

@@ -1,6 +1,8 @@
 import type { Case, Subject } from "../peer.js";
 import { autoFragmentation } from "./auto-fragmentation.js";
 import { closing } from "./close.js";
+import { compression } from "./compression.js";
+import { compressionOffers } from "./compression-offers.js";
 import { fragmentation } from "./fragmentation.js";
 import { framing } from "./framing.js";
 import { limits } from "./limits.js";
@@ -21,5 +23,7 @@ export function allCases(subject: Subject): Case[] {
     ...closing(),
     ...limits(subject),
     ...autoFragmentation(subject),
+    ...compression(subject),
+    ...compressionOffers(),
   ];
 }

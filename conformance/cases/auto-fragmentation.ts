@@ -1,4 +1,4 @@
-import { type FrameSpec, opcode } from "../frames.js";
+import { fragmentsOf, opcode } from "../frames.js";
 import { type Case, number, type Subject } from "../peer.js";
 import { asciiOf, bytesOf } from "./payloads.js";
 
@@ -22,15 +22,7 @@ export function autoFragmentation({ maxMessageSize }: Subject): Case[] {
         section: "RFC 6455 §5.4",
         async run(peer) {
           const payload = type === "text" ? asciiOf(total) : bytesOf(total);
-          const frames: FrameSpec[] = [];
-          for (let at = 0; at < total; at += fragment) {
-            frames.push({
-              opcode: at === 0 ? opcode[type] : opcode.continuation,
-              payload: payload.subarray(at, at + fragment),
-              fin: at + fragment >= total,
-            });
-          }
-          await peer.send(frames);
+          await peer.send(fragmentsOf({ opcode: opcode[type], payload }, fragment));
           await peer.expectEcho(type, payload);
           await peer.closeCleanly();
         },

@@ -141,7 +141,7 @@ const sequences: CaseRow[] = [
     title: "TCP ends within a frame: it ends at the other end too",
     section: "RFC 6455 §7.1.1, §7.1.5",
     async run(peer) {
-      await peer.write(hex("8185 00000000 6865"));
+      await peer.send({ opcode: text, length: 5n, payload: "he" });
       peer.endTcp();
       await peer.expectEnd();
     },

@@ -1,4 +1,4 @@
-import { encodeFrame, opcode } from "../frames.js";
+import { opcode } from "../frames.js";
 import { type Case, type CaseRow, number, type Subject } from "../peer.js";
 import { asciiOf, bytesOf } from "./payloads.js";
 
@@ -27,17 +27,13 @@ function echo(type: "text" | "binary", size: number, octets?: number): CaseRow {
 }
 
 /** The three lengths of a header, each cut at every place of the header. */
-const headerCuts: CaseRow[] = [
-  { size: 5, headerBytes: 6 },
-  { size: 300, headerBytes: 8 },
-  { size: 65_536, headerBytes: 14 },
-].map(({ size, headerBytes }) => ({
-  title: `a header of ${headerBytes} bytes cut at each of its places`,
+const headerCuts: CaseRow[] = [5, 300, 65_536].map((size) => ({
+  title: `the header of ${size} bytes cut at each of its places`,
   section: "RFC 6455 §5.2",
   async run(peer) {
     const payload = bytesOf(size);
-    const bytes = encodeFrame({ opcode: opcode.binary, payload });
-    for (let cut = 1; cut <= headerBytes; cut++) {
+    const bytes = peer.encode({ opcode: opcode.binary, payload });
+    for (let cut = 1; cut <= bytes.length - size; cut++) {
       await peer.write(bytes.subarray(0, cut));
       await new Promise(setImmediate);
       await peer.write(bytes.subarray(cut));
@@ -118,7 +114,7 @@ const unmasked: CaseRow[] = (["text", "binary", "ping", "close"] as const).flatM
       // A Close has a code, if it is not empty.
       const payload =
         kind === "close" && size > 0 ? Buffer.from([3, 232, 98, 121, 101]) : asciiOf(size);
-      await peer.send({ opcode: opcode[kind], payload, masked: false });
+      await peer.send(peer.wronglyMasked({ opcode: opcode[kind], payload }));
       await peer.expectFailure(1002);
     },
   })),
@@ -126,11 +122,11 @@ const unmasked: CaseRow[] = (["text", "binary", "ping", "close"] as const).flatM
 
 const reportedEarly: CaseRow[] = [
   {
-    title: "an unmasked frame is refused after its first two bytes",
+    title: "the wrong mask bit is refused after its two bytes",
     section: "RFC 6455 §5.1",
     async run(peer) {
-      // 0x05: five bytes, no mask; they never come.
-      await peer.write(Buffer.from([0x81, 0x05]));
+      // Five bytes are announced, which never come.
+      await peer.write(Buffer.from([0x81, peer.role === "client" ? 0x05 : 0x85]));
       await peer.expectFailure(1002);
     },
   },

@@ -1,4 +1,4 @@
-import { encodeFrame, type FrameSpec, opcode } from "../frames.js";
+import { fragmentsOf, opcode } from "../frames.js";
 import { type Case, type CaseRow, number, type Subject } from "../peer.js";
 import { asciiOf, bytesOf } from "./payloads.js";
 
@@ -24,16 +24,13 @@ const notShortest: CaseRow[] = (
   },
 }));
 
-/** The header of a frame whose payload never comes. */
-function headerOf(spec: Omit<FrameSpec, "payload">): Buffer {
-  return encodeFrame(spec);
-}
+// From here on a frame is its header: the payload that it declares never comes.
 
 const topBit: CaseRow[] = [0x8000000000000000n, 0xffffffffffffffffn].map((length) => ({
   title: `the 64-bit length 0x${length.toString(16)}, with its top bit set`,
   section: "RFC 6455 §5.2",
   async run(peer) {
-    await peer.write(headerOf({ opcode: binary, length }));
+    await peer.send({ opcode: binary, length });
     await peer.expectFailure(1002);
   },
 }));
@@ -43,10 +40,84 @@ const huge: CaseRow[] = [2n ** 63n - 1n, 2n ** 53n, 2n ** 53n - 1n, 2n ** 40n].m
   title: `${length} bytes declared`,
   section: "RFC 6455 §10.4, §7.4.1",
   async run(peer) {
-    await peer.write(headerOf({ opcode: binary, length }));
+    await peer.send({ opcode: binary, length });
     await peer.expectFailure(1009);
   },
 }));
+
+/** Sizes that one frame of the default selection has, and of the large one. */
+const sizes = [65_536, 262_144, 1_048_576];
+const largeSizes = [2, 4, 8, 16].map((mebibytes) => mebibytes * 1_048_576);
+/** The large selection takes its time, on a server that does other things as well. */
+const largeTimeLimit = 60_000;
+
+const types = ["text", "binary"] as const;
+
+function payloadOf(type: "text" | "binary", size: number): Buffer {
+  return type === "text" ? asciiOf(size) : bytesOf(size);
+}
+
+function inOneFrame(size: number): CaseRow[] {
+  return types.map((type) => ({
+    title: `${type} message of ${size} bytes in one frame`,
+    section: "RFC 6455 §5.2",
+    timeLimit: largeTimeLimit,
+    async run(peer) {
+      const payload = payloadOf(type, size);
+      await peer.send({ opcode: opcode[type], payload });
+      await peer.expectEcho(type, payload);
+      await peer.closeCleanly();
+    },
+  }));
+}
+
+function inFragments(size: number, fragment: number): CaseRow[] {
+  return types.map((type) => ({
+    title: `${type} message of ${size} bytes in ${size / fragment} fragments of ${fragment}`,
+    section: "RFC 6455 §5.4",
+    timeLimit: largeTimeLimit,
+    async run(peer) {
+      const payload = payloadOf(type, size);
+      await peer.send(fragmentsOf({ opcode: opcode[type], payload }, fragment));
+      await peer.expectEcho(type, payload);
+      await peer.closeCleanly();
+    },
+  }));
+}
+
+/** What reaches the other end in writes of `octets` bytes, each in a turn of its own. */
+function inPieces(size: number, octets: number): CaseRow[] {
+  return types.map((type) => ({
+    title: `${type} message of ${size} bytes in writes of ${octets}`,
+    section: "RFC 6455 §5.2",
+    timeLimit: largeTimeLimit,
+    async run(peer) {
+      const payload = payloadOf(type, size);
+      await peer.send({ opcode: opcode[type], payload }, octets);
+      await peer.expectEcho(type, payload);
+      await peer.closeCleanly();
+    },
+  }));
+}
+
+function bySize(maxMessageSize: number): Case[] {
+  const isLarge = maxMessageSize >= 16 * 1_048_576;
+  const fitting = [...sizes, ...(isLarge ? largeSizes : [])].filter((n) => n <= maxMessageSize);
+  const whole = isLarge ? 4 * 1_048_576 : Math.min(maxMessageSize, 262_144);
+  const fragments = [64, 256, 1024, 4096, 16_384, 65_536, 262_144].filter((n) => n <= whole);
+  const chopped = isLarge ? 1_048_576 : Math.min(maxMessageSize, 16_384);
+  return [
+    ...number("9.5", fitting.flatMap(inOneFrame)),
+    ...number(
+      "9.6",
+      fragments.flatMap((fragment) => inFragments(whole, fragment)),
+    ),
+    ...number(
+      "9.7",
+      [64, 128, 256, 512, 1024, 2048].flatMap((octets) => inPieces(chopped, octets)),
+    ),
+  ];
+}
 
 function withLimit(limit: number): CaseRow[] {
   const half = Math.floor(limit / 2);
@@ -80,7 +151,7 @@ function withLimit(limit: number): CaseRow[] {
         title: `one byte more is refused by its header (${kind === text ? "text" : "binary"})`,
         section,
         async run(peer) {
-          await peer.write(headerOf({ opcode: kind, length: BigInt(limit) + 1n }));
+          await peer.send({ opcode: kind, length: BigInt(limit) + 1n });
           await peer.expectFailure(1009);
         },
       }),
@@ -91,7 +162,7 @@ function withLimit(limit: number): CaseRow[] {
       async run(peer) {
         await peer.send({ opcode: binary, payload: bytesOf(half), fin: false });
         await peer.send({ opcode: continuation, payload: bytesOf(limit - half), fin: false });
-        await peer.write(headerOf({ opcode: continuation, length: 1n }));
+        await peer.send({ opcode: continuation, length: 1n });
         await peer.expectFailure(1009);
       },
     },
@@ -117,5 +188,6 @@ export function limits({ maxMessageSize }: Subject): Case[] {
     ...number("9.2", topBit),
     ...number("9.3", isLimited ? huge : []),
     ...number("9.4", isLimited ? withLimit(maxMessageSize) : []),
+    ...bySize(maxMessageSize),
   ];
 }

@@ -61,7 +61,7 @@ export function reservedBits(): Case[] {
         title: "reserved bits are refused after the first two bytes",
         section,
         async run(peer) {
-          await peer.write(Buffer.from([0xa1, 0x85]));
+          await peer.write(peer.encode({ opcode: opcode.text, rsv: 2, length: 5n }).subarray(0, 2));
           await peer.expectFailure(1002);
         },
       },

@@ -1,10 +1,14 @@
-import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { defaultLogger, type Logger, log } from "../engine/logger.js";
 import type { WebSocketOptions } from "../engine/options.js";
 import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
 
-/** A request behind `webSockets()`. */
+/**
+ * A request behind `webSockets()`. Over HTTP/2 it is an `Http2ServerRequest`, and its response an
+ * `Http2ServerResponse`, which are alike for nearly all that handlers do.
+ */
 export interface WebSocketRequest extends IncomingMessage {
   webSockets: WebSocketManager;
 }
@@ -37,6 +41,12 @@ export function webSockets(options?: WebSocketOptions): Middleware {
   };
 }
 
+/** A listener for `request` of a server of node:http, node:https or node:http2. */
+export type AnyRequestListener = (
+  request: IncomingMessage | Http2ServerRequest,
+  response: ServerResponse | Http2ServerResponse,
+) => void;
+
 /**
  * Makes a request listener of a chain of middleware, each of which decides by `next()` whether and
  * when the ones behind it run.
@@ -49,11 +59,13 @@ export function webSockets(options?: WebSocketOptions): Middleware {
 export function compose(
   middleware: readonly Middleware[],
   { logger = defaultLogger }: { logger?: Logger } = {},
-): RequestListener {
-  return async (request, response) => {
+): AnyRequestListener {
+  return async (anyRequest, anyResponse) => {
+    const request = anyRequest as WebSocketRequest;
+    const response = anyResponse as ServerResponse;
     const run = async (index: number): Promise<void> => {
       let wasCalled = false;
-      await middleware[index]?.(request as WebSocketRequest, response, () => {
+      await middleware[index]?.(request, response, () => {
         if (wasCalled)
           return Promise.reject(new Error("next() was called twice by one middleware."));
         wasCalled = true;

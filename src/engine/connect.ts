@@ -1,5 +1,6 @@
-import { request as httpRequest, type IncomingMessage } from "node:http";
+import { request as httpRequest } from "node:http";
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from "node:net";
+import type { Duplex, Readable } from "node:stream";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { ConnectionClosedError, HandshakeError } from "../errors.js";
 import {
@@ -21,6 +22,7 @@ import {
   type Target,
 } from "../protocol/client-handshake.js";
 import type { DeflateWishes } from "../protocol/deflate-offer.js";
+import { type Http2Way, keyOf, requestOverHttp2 } from "./connect-http2.js";
 import { deflateWishes } from "./deflate.js";
 import { integer, resolveSocketOptions, type SocketOptions } from "./options.js";
 import { endpointOf, openTunnel, type ProxyServer, parseProxy } from "./proxy-tunnel.js";
@@ -78,7 +80,17 @@ export interface ConnectOptions extends SocketOptions {
    * headers, `tls.servername` and client certificates do not go to another origin. Default 0.
    */
   readonly maxRedirects?: number;
+  /**
+   * Whether to connect over HTTP/2: one stream of a connection that sockets to the same origin with
+   * the same `tls`, `proxy` and `lookup` share, and that ends with the last of them. Over `ws:` the
+   * server must speak HTTP/2 from the first byte. A server that cannot do it is an error, not
+   * asked again over HTTP/1.1. Default false.
+   */
+  readonly http2?: boolean;
 }
+
+/** The longest delay Node's timers take. */
+const longestTime = 2 ** 31 - 1;
 
 /** What holds for all of one call. */
 interface Plan {
@@ -88,10 +100,11 @@ interface Plan {
   readonly proxyTls: TlsOptions;
   readonly lookup: LookupFunction | undefined;
   readonly maxRedirects: number;
+  readonly isHttp2: boolean;
 }
 
 /**
- * Connects to a WebSocket server, with a TCP connection of its own.
+ * Connects to a WebSocket server, with a TCP connection of its own or (option `http2`) a stream.
  *
  * @param url - `ws:` or `wss:` (`http:` and `https:` mean the same), without a fragment.
  *   Credentials in it become Basic Authorization, unless `headers` has that.
@@ -99,13 +112,14 @@ interface Plan {
  *   `undefined` when the server chose none.
  * @throws HandshakeError with the answer's `status`, `headers` and beginning of the `body` in its
  *   `response`, for an answer that is not the right 101: `ERR_HANDSHAKE_STATUS`, `ERR_HANDSHAKE_REDIRECT`, `ERR_HANDSHAKE_PROXY`,
- *   `ERR_HANDSHAKE_UPGRADE`, `…_CONNECTION`, `…_ACCEPT`, `…_SUBPROTOCOL`, `…_EXTENSION`.
+ *   `ERR_HANDSHAKE_UPGRADE`, `…_CONNECTION`, `…_ACCEPT`, `…_SUBPROTOCOL`, `…_EXTENSION`; or
+ *   `ERR_HANDSHAKE_HTTP2`, without a `response`, for a server that offers no WebSockets over HTTP/2.
  *   ConnectionClosedError `ERR_CONNECT_FAILED`, with its `cause`, when the network or TLS fails or
  *   the answer is not HTTP; `ERR_HANDSHAKE_TIMEOUT` when time is over. The signal's reason when
  *   it fires. TypeError or RangeError, before anything is sent, for an argument that is wrong.
  * @example
  * const socket = await connect("wss://example.com/chat", { protocols: ["chat.v2"] });
- * @see RFC 6455 §3, §4.1
+ * @see RFC 6455 §3, §4.1; RFC 8441
  */
 export async function connect(
   url: string | URL,
@@ -125,8 +139,9 @@ export async function connect(
     lookup: options.lookup,
     maxRedirects:
       maxRedirects === 0 ? 0 : integer("maxRedirects", maxRedirects, Number.MAX_SAFE_INTEGER),
+    isHttp2: options.http2 ?? false,
   };
-  const timeout = integer("handshakeTimeout", handshakeTimeout, 2 ** 31 - 1);
+  const timeout = integer("handshakeTimeout", handshakeTimeout, longestTime);
   signal?.throwIfAborted();
 
   const attempt = new Attempt(timeout, signal);
@@ -156,7 +171,8 @@ export async function connect(
 
 /** What one call of {@link connect} has opened, and what can end it early. */
 class Attempt {
-  readonly #sockets: Socket[] = [];
+  readonly #sockets: Duplex[] = [];
+  readonly #over = new AbortController();
   readonly #signal: AbortSignal | undefined;
   readonly #timer: NodeJS.Timeout;
   readonly #onAbort = () => this.destroy();
@@ -175,8 +191,13 @@ class Attempt {
     signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
+  /** Fires when the attempt is over, for whatever reason but success. */
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+
   /** Takes care of a socket that was just made: no error of it goes unheard, and it ends with us. */
-  own<T extends Socket>(socket: T): T {
+  own<T extends Duplex>(socket: T): T {
     socket.on("error", () => {});
     this.#sockets.push(socket);
     if (this.#isOver) socket.destroy();
@@ -186,11 +207,12 @@ class Attempt {
   /** Ends whatever goes on; who waits for a socket sees it close. */
   destroy(): void {
     this.#isOver = true;
+    this.#over.abort();
     // The outermost first: the TLS layers tell their sockets themselves.
     for (const socket of this.#sockets.toReversed()) socket.destroy();
   }
 
-  throwIfOver(socket: Socket): void {
+  throwIfOver(socket: Duplex): void {
     if (this.#isOver || socket.destroyed) throw connectFailed("the server", undefined);
   }
 
@@ -213,7 +235,7 @@ async function shakeHands(
   plan: Plan,
   firstTarget: Target,
   firstTls: TlsOptions = {},
-): Promise<Pick<ConnectionSetup, "head" | "subprotocol" | "deflate"> & { socket: Socket }> {
+): Promise<Pick<ConnectionSetup, "head" | "subprotocol" | "deflate"> & { socket: Duplex }> {
   let target = firstTarget;
   let tls = firstTls;
   for (let redirects = 0; ; redirects++) {
@@ -221,11 +243,12 @@ async function shakeHands(
       key: createKey(),
       subprotocols: plan.subprotocols,
       deflate: plan.deflate,
+      isHttp2: plan.isHttp2,
     };
     const { url } = target;
-    const socket = await openSocket(attempt, plan, url, tls);
-    const path = url.pathname + url.search;
-    const answer = await step(url.host, sendRequest(socket, path, requestHeaders(target, offer)));
+    const { socket, answer } = plan.isHttp2
+      ? await askOverHttp2(attempt, plan, target, tls, offer)
+      : await askOverHttp1(attempt, plan, target, tls, offer);
     if (isRedirect(answer) && redirects < plan.maxRedirects) {
       target = redirectTarget(target, answer);
       if (originOf(target.url) !== originOf(url)) tls = forAnotherOrigin(tls);
@@ -245,10 +268,66 @@ async function shakeHands(
   }
 }
 
+interface Asked {
+  readonly socket: Duplex;
+  readonly answer: Reply;
+}
+
+async function askOverHttp1(
+  attempt: Attempt,
+  plan: Plan,
+  target: Target,
+  tls: TlsOptions,
+  offer: HandshakeOffer,
+): Promise<Asked> {
+  const { url } = target;
+  const socket = await openSocket(attempt, plan, url, tls);
+  const path = url.pathname + url.search;
+  const answer = await step(url.host, sendRequest(socket, path, requestHeaders(target, offer)));
+  return { socket, answer };
+}
+
+async function askOverHttp2(
+  attempt: Attempt,
+  plan: Plan,
+  target: Target,
+  tls: TlsOptions,
+  offer: HandshakeOffer,
+): Promise<Asked> {
+  const { url } = target;
+  const { proxy, proxyTls, lookup } = plan;
+  const way: Http2Way = {
+    key: keyOf(originOf(url), tls, proxy, proxyTls, lookup),
+    // Others may come to wait for it too, so that it is nobody's own attempt.
+    open: async (signal) => {
+      const opening = new Attempt(longestTime, signal);
+      try {
+        return await openSocket(opening, plan, url, tls);
+      } catch (error) {
+        opening.destroy();
+        throw error;
+      } finally {
+        opening.dispose();
+      }
+    },
+  };
+  const { stream, status, rawHeaders } = await step(
+    url.host,
+    requestOverHttp2(way, target, offer, attempt.over),
+  );
+  attempt.own(stream);
+  const answer = { status, rawHeaders };
+  const isAccepted = status === 200;
+  return {
+    socket: stream,
+    answer: isAccepted ? { ...answer, head: Buffer.alloc(0) } : { ...answer, response: stream },
+  };
+}
+
 /** A way to the server, through proxy and TLS as need be. */
 async function openSocket(
   attempt: Attempt,
-  { proxy, proxyTls, lookup }: Plan,
+  { proxy, proxyTls, lookup, isHttp2 }: Plan,
   url: URL,
   tls: TlsOptions,
 ): Promise<Socket> {
@@ -257,16 +336,18 @@ async function openSocket(
   const { host, port } = proxy ?? endpoint;
   let socket = attempt.own(
     // RFC 6455 §7.1.1: the server ends TCP first, which must not end our direction by itself.
-    connectTcp({ host, port, allowHalfOpen: true, noDelay: true, ...(lookup && { lookup }) }),
+    connectTcp({ host, port, allowHalfOpen: !isHttp2, noDelay: true, ...(lookup && { lookup }) }),
   );
   await step(where, whenReady(socket, "connect"));
   if (proxy !== undefined) {
-    if (proxy.isSecure) socket = await secure(attempt, socket, where, proxy.host, proxyTls);
+    if (proxy.isSecure)
+      socket = await secure(attempt, socket, where, proxy.host, proxyTls, "http/1.1");
     const authority = `${url.hostname}:${endpoint.port}`;
     await step(where, openTunnel(socket, authority, proxy.authorization));
   }
   if (url.protocol !== "wss:") return socket;
-  return secure(attempt, socket, url.host, endpoint.host, tls);
+  const application = isHttp2 ? "h2" : "http/1.1";
+  return secure(attempt, socket, url.host, endpoint.host, tls, application);
 }
 
 async function secure(
@@ -275,6 +356,7 @@ async function secure(
   where: string,
   host: string,
   tls: TlsOptions,
+  application: "h2" | "http/1.1",
 ): Promise<Socket> {
   const secureSocket = attempt.own(
     connectTls({
@@ -284,7 +366,7 @@ async function secure(
       // What the certificate is held against when there is no servername.
       host,
       socket,
-      ALPNProtocols: ["http/1.1"],
+      ALPNProtocols: [application],
     }),
   );
   await step(where, whenReady(secureSocket, "secureConnect"));
@@ -321,7 +403,7 @@ function whenReady(socket: Socket, event: "connect" | "secureConnect"): Promise<
 type Reply = HandshakeAnswer &
   (
     | { readonly head: Buffer; readonly response?: never }
-    | { readonly head?: never; readonly response: IncomingMessage }
+    | { readonly head?: never; readonly response: Readable }
   );
 
 /** Sends the request over a socket of ours and waits for the head of the answer. */
@@ -351,7 +433,7 @@ function sendRequest(socket: Socket, path: string, headers: readonly HeaderLine[
 }
 
 /** The beginning of a refusal's body: all of it, or what came before the end of our time. */
-function readBody(response: IncomingMessage): Promise<string> {
+function readBody(response: Readable): Promise<string> {
   return new Promise((resolve) => {
     const body = new AnswerBody();
     const finish = () => {
@@ -372,7 +454,8 @@ async function step<T>(where: string, promise: Promise<T>): Promise<T> {
   try {
     return await promise;
   } catch (error) {
-    throw error instanceof HandshakeError ? error : connectFailed(where, error);
+    const isOurs = error instanceof HandshakeError || error instanceof ConnectionClosedError;
+    throw isOurs ? error : connectFailed(where, error);
   }
 }
 

@@ -15,6 +15,7 @@ import {
 const flushTail = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 /** An empty message, or an empty end of one. @see RFC 7692 §7.2.3.6 */
 const emptyBlock = Buffer.from([0x00]);
+const noBlock = Buffer.alloc(0);
 /** After this much work, a millisecond or two, a job lets others run. */
 const sliceSize = 64 * 1024;
 /** A ratio is looked at from this many bytes on: less is no danger, whatever the ratio. */
@@ -119,7 +120,9 @@ export class MessageDeflate {
    */
   compress(data: Uint8Array, endsMessage: boolean): Buffer | Promise<Buffer> {
     if (data.length === 0) {
-      if (endsMessage) this.#releaseDeflater();
+      // A block of its own without the tail would end in the middle of what follows.
+      if (!endsMessage) return noBlock;
+      this.#releaseDeflater();
       return emptyBlock;
     }
     if (!hasContexts) {
@@ -170,6 +173,11 @@ export class MessageDeflate {
     this.#isInflating = true;
     job.keepInput();
     return runSlices(job).then(finish, fail);
+  }
+
+  /** Whether nothing more will be inflated or compressed. */
+  get isEnded(): boolean {
+    return this.#isEnded;
   }
 
   /** Gives all memory back; what a job under way uses, when it is done. */

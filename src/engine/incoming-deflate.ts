@@ -13,8 +13,9 @@ export class IncomingDeflate {
     this.#deflate = deflate;
   }
 
-  /** Bytes set aside for a compressed message that is not complete. */
+  /** Bytes set aside for a compressed message that is not complete; none once `deflate` has ended. */
   get size(): number {
+    if (this.#deflate.isEnded) this.#gathering = undefined;
     return this.#gathering?.capacity ?? 0;
   }
 

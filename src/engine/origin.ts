@@ -38,14 +38,18 @@ function normalise(entry: unknown): string {
 
 /**
  * Whether the page comes from the host and port that it connects to. Behind a proxy that ends TLS
- * the scheme is not known, so that it counts only where TLS ends here: then it must be https.
+ * the scheme is not known, so that it counts only where TLS ends here or the request names it: then
+ * it must be https.
  */
 function isSameOrigin(origin: string, request: IncomingMessage): boolean {
-  const { host } = request.headers;
+  const { headers } = request;
+  // RFC 9113 §8.3.1: where there is :authority, Host means nothing.
+  const host = (headers[":authority"] as string | undefined) ?? headers.host;
   if (host === undefined || !URL.canParse(origin)) return false;
   const page = new URL(origin);
   // With the page's scheme, so that a default port is left out on both sides.
   const server = `${page.protocol}//${host}`;
   if (!URL.canParse(server) || page.host === "" || page.host !== new URL(server).host) return false;
-  return page.protocol === "https:" || !("encrypted" in request.socket);
+  if (page.protocol === "https:") return true;
+  return !("encrypted" in request.socket) && headers[":scheme"] !== "https";
 }

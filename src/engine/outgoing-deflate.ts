@@ -54,6 +54,7 @@ export class OutgoingDeflate {
     endsMessage: boolean,
     compress: boolean,
   ): boolean | Promise<boolean> {
+    if (this.#isInMessage && data instanceof PreparedMessage) throw fragmentsOpen();
     const size = sizeOf(data);
     if (!this.#isInMessage) {
       this.#isCompressing = compress && (!endsMessage || size >= this.#threshold);
@@ -118,16 +119,18 @@ export function sendPlain(
   endsMessage: boolean,
 ): boolean {
   if (!(data instanceof PreparedMessage)) return protocol.sendData(type, data, endsMessage);
-  if (protocol.isSendingFragments) {
-    throw new InvalidStateError(
-      "ERR_FRAGMENTS_OPEN",
-      "A prepared message cannot continue a message; end that with endOfMessage first.",
-    );
-  }
+  if (protocol.isSendingFragments) throw fragmentsOpen();
   // A client masks each frame anew, so that it shares nothing.
   if (protocol.role === "client") return protocol.sendData(type, data.bytes, true);
   protocol.sendFrame(data.frame());
   return false;
+}
+
+function fragmentsOpen(): InvalidStateError {
+  return new InvalidStateError(
+    "ERR_FRAGMENTS_OPEN",
+    "A prepared message cannot continue a message; end that with endOfMessage first.",
+  );
 }
 
 function sizeOf(data: OutgoingData): number {

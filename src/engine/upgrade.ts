@@ -1,12 +1,14 @@
-import { type IncomingMessage, type Server, ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Http2SecureServer, Http2Server } from "node:http2";
 import type { Duplex } from "node:stream";
 import { HandshakeError } from "../errors.js";
 import { CloseCode } from "../protocol/close.js";
-import { asksForWebSocket } from "../protocol/handshake.js";
-import { parseList } from "../protocol/headers.js";
+import { Http1Upgrades } from "./http1-upgrade.js";
+import { Http2Upgrades, isHttp2Server } from "./http2-upgrade.js";
 import { defaultLogger, type Logger, log } from "./logger.js";
 import { integer } from "./options.js";
-import { type ConnectionSetup, WebSocketConnection } from "./web-socket-connection.js";
+import { type PendingUpgrade, refuse, setPendingUpgrade } from "./pending-upgrade.js";
+import type { WebSocketConnection } from "./web-socket-connection.js";
 
 /** Options of {@link handleUpgrades}. */
 export interface UpgradeOptions {
@@ -24,56 +26,45 @@ export interface UpgradeOptions {
   readonly handshakeTimeout?: number;
   /** Time the peers have to close when the server closes, in milliseconds. Default 10 000. */
   readonly shutdownTimeout?: number;
+  /**
+   * HTTP/2: streams that one connection may have open, ordinary requests among them; the setting
+   * SETTINGS_MAX_CONCURRENT_STREAMS. Default: what the server was created with, else 1000.
+   */
+  readonly maxStreamsPerConnection?: number;
+  /**
+   * HTTP/2: requests for a WebSocket that one connection may take back within ten seconds, by
+   * RST_STREAM less than a second after the request; with more it is ended with ENHANCE_YOUR_CALM.
+   * Node's own limit, a burst of 1000 and 33 a second, counts resets of every kind. Default 200.
+   */
+  readonly maxResetsPerConnection?: number;
   /** Where log lines go. Default: warnings and errors to the console. */
   readonly logger?: Logger;
 }
 
-/** What became of a request between the `upgrade` event and the handler's answer. */
-export interface PendingUpgrade {
-  /**
-   * Sends the 101 with what the middleware has set, and makes the connection.
-   *
-   * @throws HandshakeError 503 while the server closes or has no room.
-   */
-  accept(
-    headers: Readonly<Record<string, string>>,
-    setup: Omit<ConnectionSetup, "head">,
-  ): WebSocketConnection;
-}
+/** A server that {@link handleUpgrades} takes, of node:http, node:https or node:http2. */
+export type UpgradableServer = Server | Http2Server | Http2SecureServer;
 
-/** Time a refused peer has to end TCP, in milliseconds, unless `handshakeTimeout` is shorter. */
-const lingerTime = 5_000;
-/** Strings, a name and a value per header, beyond which Node's parser drops what comes. */
-const defaultRawHeaders = 2000;
+const longestTime = 2 ** 31 - 1;
 
-const ignoreError = () => {};
-
-/** Node 22.23, 24.9 and later ask whether to take a request for an upgrade, before its body. */
-interface AskingServer {
-  shouldUpgradeCallback?: (request: IncomingMessage) => boolean;
-}
-
-const pendingUpgrades = new WeakMap<IncomingMessage, PendingUpgrade>();
-const upgradesOf = new WeakMap<Server, Upgrades>();
-
-/** The upgrade that `request` belongs to; `undefined` for an ordinary request. */
-export function pendingUpgradeOf(request: IncomingMessage): PendingUpgrade | undefined {
-  return pendingUpgrades.get(request);
-}
+const upgradesOf = new WeakMap<UpgradableServer, Upgrades>();
 
 /**
  * Sends every request for a WebSocket through the server's ordinary request handler, whatever
  * framework that is, with a response that can still be refused or accepted.
  *
- * `server.close()` then closes the sockets too, with 1001. Requests to upgrade to anything else go
- * to their own `upgrade` listener, or, where there is none, are handled like ordinary requests.
- * To call it again for the same server changes nothing.
+ * A server of node:http2 gets the setting that lets clients ask (RFC 8441 §3); one that is secure
+ * and has `allowHTTP1` serves both kinds. Its `connections` to come have it: call this before it
+ * listens, or in the same turn.
  *
- * @param server - A server of node:http or node:https, listening or not.
+ * `server.close()` then closes the sockets too, with 1001. Requests to upgrade to anything else go
+ * to their own `upgrade` listener (`connect` for HTTP/2), or, where there is none, are handled like
+ * ordinary requests (501 for HTTP/2). To call it again for the same server changes nothing.
+ *
+ * @param server - A server of node:http, node:https or node:http2, listening or not.
  * @example handleUpgrades(app.listen(5000));
  * @throws RangeError for an option that is out of range.
  */
-export function handleUpgrades(server: Server, options: UpgradeOptions = {}): Upgrades {
+export function handleUpgrades(server: UpgradableServer, options: UpgradeOptions = {}): Upgrades {
   let upgrades = upgradesOf.get(server);
   if (upgrades === undefined) {
     upgrades = new Upgrades(server, options);
@@ -84,20 +75,22 @@ export function handleUpgrades(server: Server, options: UpgradeOptions = {}): Up
 
 /** The sockets of one server. */
 export class Upgrades {
-  readonly #server: Server;
+  readonly #server: UpgradableServer;
   readonly #accepts: (request: IncomingMessage) => boolean;
   readonly #maxConnections: number;
   readonly #handshakeTimeout: number;
   readonly #shutdownTimeout: number;
   readonly #logger: Logger;
   readonly #connections = new Set<WebSocketConnection>();
-  readonly #decisions = new WeakMap<IncomingMessage, boolean>();
   #closing: Promise<void> | undefined;
 
   /** @internal Use {@link handleUpgrades}. */
-  constructor(server: Server, options: UpgradeOptions) {
-    const { maxConnections = Number.POSITIVE_INFINITY } = options;
-    const longestTime = 2 ** 31 - 1;
+  constructor(server: UpgradableServer, options: UpgradeOptions) {
+    const {
+      maxConnections = Number.POSITIVE_INFINITY,
+      maxStreamsPerConnection,
+      maxResetsPerConnection = 200,
+    } = options;
     this.#server = server;
     this.#accepts = options.accepts ?? (() => true);
     this.#maxConnections =
@@ -114,16 +107,33 @@ export class Upgrades {
       options.shutdownTimeout ?? 10_000,
       longestTime,
     );
+    const limits = {
+      maxStreams:
+        maxStreamsPerConnection === undefined
+          ? undefined
+          : integer("maxStreamsPerConnection", maxStreamsPerConnection, 2 ** 32 - 1),
+      maxResets: integer("maxResetsPerConnection", maxResetsPerConnection, Number.MAX_SAFE_INTEGER),
+    };
     this.#logger = options.logger ?? defaultLogger;
-    server.on("upgrade", (request, socket, head) => this.#onUpgrade(request, socket, head));
-    this.#answerWhetherToUpgrade(server);
+    const host = {
+      handshakeTimeout: this.#handshakeTimeout,
+      logger: this.#logger,
+      isOurs: (request: IncomingMessage) => this.#isOurs(request),
+      checkRoom: () => this.#checkRoom(),
+      add: (connection: WebSocketConnection) => this.#add(connection),
+      handle: this.#handle.bind(this),
+    };
+    // A secure server of HTTP/2 with `allowHTTP1` has the events of one of node:https too.
+    new Http1Upgrades(server as Server, host);
+    const http2 = isHttp2Server(server) ? new Http2Upgrades(server, host, limits) : undefined;
     server.on("listening", () => {
       this.#closing = undefined;
     });
     // `close` of a server waits for upgraded sockets without telling them, so they are told here.
-    const close = server.close;
+    const close = server.close as (callback?: (error?: Error) => void) => never;
     server.close = (callback) => {
       void this.close();
+      http2?.closeSessions();
       return close.call(server, callback);
     };
   }
@@ -158,41 +168,7 @@ export class Upgrades {
     clearTimeout(timer);
   }
 
-  /**
-   * Where Node asks, what nobody takes is an ordinary request from the start. That spares the
-   * replay, which could not work there: these versions give a body to `request`, not to `head`.
-   */
-  #answerWhetherToUpgrade(server: Server & AskingServer): void {
-    const others = server.shouldUpgradeCallback;
-    if (others === undefined) return;
-    server.shouldUpgradeCallback = (request) => {
-      if (this.#isOurs(request)) return true;
-      if (server.listenerCount("upgrade") > 1) return others.call(server, request);
-      delete request.headers.upgrade;
-      return false;
-    };
-  }
-
-  #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    // Node has taken its own listeners off; without one an error would end the process.
-    if (!socket.listeners("error").includes(ignoreError)) socket.on("error", ignoreError);
-    if (this.#isOurs(request)) {
-      this.#serve(request, socket, head);
-    } else if (this.#server.listenerCount("upgrade") === 1) {
-      this.#replay(request, socket, head);
-    }
-  }
-
   #isOurs(request: IncomingMessage): boolean {
-    let isOurs = this.#decisions.get(request);
-    if (isOurs === undefined) {
-      isOurs = asksForWebSocket(request) && this.#isAccepted(request);
-      this.#decisions.set(request, isOurs);
-    }
-    return isOurs;
-  }
-
-  #isAccepted(request: IncomingMessage): boolean {
     try {
       return this.#accepts(request);
     } catch (error) {
@@ -203,28 +179,33 @@ export class Upgrades {
     }
   }
 
-  /** Runs the ordinary handler with a response that leads to this socket. */
-  #serve(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const response = new ServerResponse(request);
-    // The parser is gone from this socket, so a refusal is the last thing on it.
-    response.shouldKeepAlive = false;
-    // A ServerResponse needs of a socket what every Duplex has.
-    response.assignSocket(socket as Parameters<ServerResponse["assignSocket"]>[0]);
-    let isAccepted = false;
-    response.on("finish", () => {
-      clearTimeout(timer);
-      if (isAccepted) return;
-      socket.end();
-      // What the peer still sends would keep the socket from closing, as would a peer that stays.
-      socket.resume();
-      const linger = setTimeout(
-        () => socket.destroy(),
-        Math.min(lingerTime, this.#handshakeTimeout),
-      );
-      socket.on("close", () => clearTimeout(linger));
-    });
+  #checkRoom(): void {
+    if (this.#closing === undefined && this.#connections.size < this.#maxConnections) return;
+    throw new HandshakeError(
+      "ERR_SERVER_UNAVAILABLE",
+      this.#closing ? "The server is shutting down." : "The server has too many sockets open.",
+      503,
+    );
+  }
+
+  #add(connection: WebSocketConnection): WebSocketConnection {
+    this.#connections.add(connection);
+    void connection.whenGone().then(() => this.#connections.delete(connection));
+    return connection;
+  }
+
+  #handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    transport: Duplex,
+    pending: PendingUpgrade,
+  ): void {
     const timer = setTimeout(() => {
-      if (response.headersSent) return;
+      if (response.headersSent) {
+        // A refusal that the peer does not take; Node 20 also forgets one that was reset meanwhile.
+        if (response.writableEnded) transport.destroy();
+        return;
+      }
       log(
         this.#logger,
         "warn",
@@ -235,81 +216,15 @@ export class Upgrades {
       );
       refuse(response, new HandshakeError("ERR_HANDSHAKE_TIMEOUT", "The server is too slow.", 503));
     }, this.#handshakeTimeout);
-    socket.on("close", () => clearTimeout(timer));
-
-    pendingUpgrades.set(request, {
+    response.on("finish", () => clearTimeout(timer));
+    transport.on("close", () => clearTimeout(timer));
+    setPendingUpgrade(request, {
       accept: (headers, setup) => {
-        if (this.#closing !== undefined || this.#connections.size >= this.#maxConnections) {
-          throw new HandshakeError(
-            "ERR_SERVER_UNAVAILABLE",
-            this.#closing
-              ? "The server is shutting down."
-              : "The server has too many sockets open.",
-            503,
-          );
-        }
-        // These describe a body, and a 101 has none.
-        response.removeHeader("Content-Length");
-        response.removeHeader("Transfer-Encoding");
-        // The reason is named because middleware may have set that of another status.
-        response.writeHead(101, "Switching Protocols", headers);
-        response.flushHeaders();
+        const connection = pending.accept(headers, setup);
         clearTimeout(timer);
-        isAccepted = true;
-        response.detachSocket(socket as Parameters<ServerResponse["detachSocket"]>[0]);
-        const connection = new WebSocketConnection(socket, { ...setup, head });
-        this.#connections.add(connection);
-        void connection.whenGone().then(() => this.#connections.delete(connection));
         return connection;
       },
     });
     this.#server.emit("request", request, response);
   }
-
-  /**
-   * Gives the connection back to node:http, its request without the Upgrade that nobody takes: RFC
-   * 9110 §7.8 lets a server ignore it. So `Upgrade: h2c`, which some clients send with everything,
-   * keeps its body and its keep-alive.
-   */
-  #replay(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { rawHeaders } = request;
-    const { maxHeadersCount } = this.#server;
-    const kept = typeof maxHeadersCount === "number" ? 2 * maxHeadersCount : defaultRawHeaders;
-    if (kept > 0 && rawHeaders.length >= kept) {
-      // Without a dropped Content-Length the body would be taken for the next request.
-      socket.end("HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n");
-      socket.on("finish", () => socket.destroy());
-      return;
-    }
-    const lines = [`${request.method} ${request.url} HTTP/${request.httpVersion}`];
-    for (let index = 0; index < rawHeaders.length; index += 2) {
-      const name = rawHeaders[index] as string;
-      const value = rawHeaders[index + 1] as string;
-      if (name.toLowerCase() === "upgrade") continue;
-      if (name.toLowerCase() !== "connection") {
-        lines.push(`${name}: ${value}`);
-        continue;
-      }
-      const rest = parseList(value).filter((option) => option.toLowerCase() !== "upgrade");
-      if (rest.length > 0) lines.push(`${name}: ${rest.join(", ")}`);
-    }
-    socket.unshift(Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1"), head]));
-    this.#server.emit("encrypted" in socket ? "secureConnection" : "connection", socket);
-  }
-}
-
-/** Answers a request for a WebSocket with an ordinary refusal, if nothing was sent yet. */
-export function refuse(response: ServerResponse, error: HandshakeError): void {
-  if (response.headersSent) return;
-  const body = `${error.message}\n`;
-  for (const name of response.getHeaderNames()) {
-    if (name.startsWith("content-") || name === "transfer-encoding") response.removeHeader(name);
-  }
-  response.writeHead(error.status, {
-    ...error.headers,
-    Connection: "Upgrade" in error.headers ? "Upgrade, close" : "close",
-    "Content-Type": "text/plain; charset=utf-8",
-    "Content-Length": Buffer.byteLength(body),
-  });
-  response.end(body);
 }

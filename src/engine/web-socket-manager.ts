@@ -10,7 +10,8 @@ import {
 import { deflateWishes } from "./deflate.js";
 import { log } from "./logger.js";
 import { type ResolvedSocketOptions, resolveSocketOptions, type SocketOptions } from "./options.js";
-import { pendingUpgradeOf, refuse } from "./upgrade.js";
+import { isHttp2, pendingUpgradeOf, refuse } from "./pending-upgrade.js";
+
 import type { WebSocketConnection } from "./web-socket-connection.js";
 
 /** Options of one `accept`; what is left out is as the middleware was told. */
@@ -63,14 +64,15 @@ export class WebSocketManager {
   }
 
   /**
-   * Accepts the request: sends the 101 with the headers and cookies that the middleware has set.
+   * Accepts the request: sends the 101 (over HTTP/2 the 200) with the headers and cookies that the
+   * middleware has set.
    *
    * @throws HandshakeError after the request was refused by 400, 426 or 503, because it is
    *   malformed or the server closes; ConnectionClosedError when the client has left;
    *   InvalidStateError when it is no WebSocket request, was
    *   accepted before, has an answer already, or `handleUpgrades(server)` was not called;
    *   TypeError or RangeError for a subprotocol that was not offered or an option out of range.
-   * @see RFC 6455 §4.2.2
+   * @see RFC 6455 §4.2.2, RFC 8441 §5
    */
   async accept(options: AcceptOptions = {}): Promise<WebSocketConnection> {
     const request = this.#request;
@@ -133,6 +135,8 @@ export class WebSocketManager {
     if (response.writableEnded) return;
     // Calls what middleware has put around `end`: express-session saves there.
     response.end();
+    // The response of HTTP/2 is told by its stream.
+    if (isHttp2(response)) return;
     response.emit("finish");
     response.emit("close");
   }

@@ -34,6 +34,8 @@ export interface HandshakeOffer {
   readonly subprotocols: readonly string[];
   /** What to agree on for permessage-deflate; without it, it is not offered. */
   readonly deflate?: DeflateWishes | undefined;
+  /** Whether it goes over HTTP/2, where there is no key, and 200 is the answer that accepts. */
+  readonly isHttp2?: boolean;
 }
 
 /** The parts of a response that the opening handshake looks at. */
@@ -195,7 +197,6 @@ export function createKey(): string {
 
 /** The head of the request, in order. @see RFC 6455 §4.1 */
 export function requestHeaders({ url, headers }: Target, offer: HandshakeOffer): HeaderLine[] {
-  const { subprotocols, deflate } = offer;
   const lines: HeaderLine[] = hasHeader(headers, "host") ? [] : [["Host", url.host]];
   lines.push(
     ["Upgrade", "websocket"],
@@ -203,9 +204,40 @@ export function requestHeaders({ url, headers }: Target, offer: HandshakeOffer):
     ["Sec-WebSocket-Key", offer.key],
     ["Sec-WebSocket-Version", webSocketVersion],
   );
+  return [...lines, ...negotiationHeaders(offer), ...headers];
+}
+
+/**
+ * The head of the request over HTTP/2, as node:http2 takes it. A Host header is its authority.
+ *
+ * @see RFC 8441 §5
+ */
+export function http2RequestHeaders(
+  { url, headers }: Target,
+  offer: HandshakeOffer,
+): Record<string, string | string[]> {
+  const lines: Record<string, string | string[]> = {
+    ":method": "CONNECT",
+    ":protocol": "websocket",
+    ":scheme": url.protocol === "wss:" ? "https" : "http",
+    ":path": url.pathname + url.search,
+    ":authority": headers.find(([name]) => name.toLowerCase() === "host")?.[1] ?? url.host,
+    "sec-websocket-version": webSocketVersion,
+  };
+  for (const [name, value] of [...negotiationHeaders(offer), ...headers]) {
+    const lowerCase = name.toLowerCase();
+    if (lowerCase === "host") continue;
+    const before = lines[lowerCase];
+    lines[lowerCase] = before === undefined ? value : [before, value].flat();
+  }
+  return lines;
+}
+
+function negotiationHeaders({ subprotocols, deflate }: HandshakeOffer): HeaderLine[] {
+  const lines: HeaderLine[] = [];
   if (subprotocols.length > 0) lines.push(["Sec-WebSocket-Protocol", subprotocols.join(", ")]);
   if (deflate !== undefined) lines.push(["Sec-WebSocket-Extensions", offerDeflate(deflate)]);
-  return [...lines, ...headers];
+  return lines;
 }
 
 /** Whether an answer sends the client elsewhere. */
@@ -266,34 +298,19 @@ export function refusedRedirect(answer: HandshakeAnswer, why: string): Handshake
  * A server may choose no subprotocol at all.
  * @returns What it agrees to, of what was offered.
  * @throws HandshakeError with the answer as `response`: `ERR_HANDSHAKE_STATUS` for
- *   another status than 101; `…_UPGRADE`, `…_CONNECTION`, `…_ACCEPT`, `…_EXTENSION` and
+ *   another status than 101 (200 over HTTP/2); `…_UPGRADE`, `…_CONNECTION`, `…_ACCEPT`, `…_EXTENSION` and
  *   `…_SUBPROTOCOL` for a header that is missing, wrong, or was not asked for.
- * @see RFC 6455 §4.1, the numbered list after "Once the client's opening handshake has been sent"
+ * @see RFC 6455 §4.1, the numbered list after "Once the client's opening handshake has been sent";
+ *   RFC 8441 §5
  */
 export function checkAnswer(answer: HandshakeAnswer, offer: HandshakeOffer): Agreement {
   const { status, rawHeaders } = answer;
-  if (status !== 101) {
-    throw refused("ERR_HANDSHAKE_STATUS", `The server answered ${status} instead of 101.`, answer);
+  const expected = offer.isHttp2 ? 200 : 101;
+  if (status !== expected) {
+    const message = `The server answered ${status} instead of ${expected}.`;
+    throw refused("ERR_HANDSHAKE_STATUS", message, answer);
   }
-  const [upgrade, ...otherUpgrades] = valuesOf(rawHeaders, "upgrade");
-  if (upgrade?.toLowerCase() !== "websocket" || otherUpgrades.length > 0) {
-    throw refused("ERR_HANDSHAKE_UPGRADE", "The answer's Upgrade is not websocket.", answer);
-  }
-  if (!listIncludes(valuesOf(rawHeaders, "connection"), "upgrade")) {
-    throw refused(
-      "ERR_HANDSHAKE_CONNECTION",
-      "The answer's Connection does not list Upgrade.",
-      answer,
-    );
-  }
-  const [accept, ...otherAccepts] = valuesOf(rawHeaders, "sec-websocket-accept");
-  if (accept !== acceptKey(offer.key) || otherAccepts.length > 0) {
-    throw refused(
-      "ERR_HANDSHAKE_ACCEPT",
-      "The answer's Sec-WebSocket-Accept does not prove that our key was read.",
-      answer,
-    );
-  }
+  if (!offer.isHttp2) checkSwitch(answer, offer);
   const extensions = valuesOf(rawHeaders, "sec-websocket-extensions");
   const deflate =
     offer.deflate && extensions.length > 0
@@ -318,6 +335,30 @@ export function checkAnswer(answer: HandshakeAnswer, offer: HandshakeOffer): Agr
     );
   }
   return { subprotocol, deflate };
+}
+
+/** That the server has switched protocols, and read our key. */
+function checkSwitch(answer: HandshakeAnswer, offer: HandshakeOffer): void {
+  const { rawHeaders } = answer;
+  const [upgrade, ...otherUpgrades] = valuesOf(rawHeaders, "upgrade");
+  if (upgrade?.toLowerCase() !== "websocket" || otherUpgrades.length > 0) {
+    throw refused("ERR_HANDSHAKE_UPGRADE", "The answer's Upgrade is not websocket.", answer);
+  }
+  if (!listIncludes(valuesOf(rawHeaders, "connection"), "upgrade")) {
+    throw refused(
+      "ERR_HANDSHAKE_CONNECTION",
+      "The answer's Connection does not list Upgrade.",
+      answer,
+    );
+  }
+  const [accept, ...otherAccepts] = valuesOf(rawHeaders, "sec-websocket-accept");
+  if (accept !== acceptKey(offer.key) || otherAccepts.length > 0) {
+    throw refused(
+      "ERR_HANDSHAKE_ACCEPT",
+      "The answer's Sec-WebSocket-Accept does not prove that our key was read.",
+      answer,
+    );
+  }
 }
 
 function valuesOf(rawHeaders: readonly string[], lowerCase: string): string[] {
