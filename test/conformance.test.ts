@@ -1,16 +1,23 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { type ClientHttp2Session, connect as connectHttp2, createServer } from "node:http2";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { compose, handleUpgrades, webSockets } from "halyard";
 import {
   type EchoServer,
   eagerCompression,
+  echoes,
   halyardClient,
   halyardServer,
+  quiet,
 } from "../conformance/echo.js";
 import { connectRaw } from "../conformance/raw-client.js";
+import { connectRawHttp2 } from "../conformance/raw-http2.js";
 import { RawServer } from "../conformance/raw-server.js";
 import { type Connect, casesFor, runCase } from "../conformance/suite.js";
 
@@ -78,6 +85,30 @@ for (const [name, form, chosen, options] of [
     play(chosen, (deflate) => connectRaw(server.url, { deflate }));
   });
 }
+
+describe("conformance of the server, over HTTP/2", { concurrency: 8 }, () => {
+  const server = createServer(
+    compose([
+      webSockets({ maxMessageSize, compression: true, logger: quiet }),
+      async (request) => {
+        await echoes["whole messages"]?.(await request.webSockets.accept());
+      },
+    ]),
+  );
+  handleUpgrades(server, { logger: quiet, shutdownTimeout: 100 });
+  let session: ClientHttp2Session;
+  before(async () => {
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    await once(session, "remoteSettings");
+  });
+  after(() => {
+    session.destroy();
+    server.close();
+  });
+  play(casesFor({ maxMessageSize }, overTls), (deflate) => connectRawHttp2(session, deflate));
+});
 
 for (const form of ["whole messages", "piece by piece"]) {
   describe(`conformance of the client, ${form}`, { concurrency: 8 }, () => {

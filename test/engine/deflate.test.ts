@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
-import { MessageTooBigError, ProtocolError, prepareMessage, type SocketOptions } from "halyard";
+import {
+  MemoryBudget,
+  MessageTooBigError,
+  ProtocolError,
+  prepareMessage,
+  type SocketOptions,
+} from "halyard";
 import { MessageDeflate } from "#dist/engine/deflate.js";
 import { type ResolvedCompression, resolveSocketOptions } from "#dist/engine/options.js";
 import { WebSocketConnection } from "#dist/engine/web-socket-connection.js";
@@ -290,3 +296,48 @@ describe("a compressed connection", () => {
     assert.equal(count, 500);
   });
 });
+
+describe("what fuzzing found", () => {
+  it("empty fragments of a compressed message are empty frames", async () => {
+    const { server, client } = await pair(lean, { compression: { threshold: 0 } });
+    void client.send("", { endOfMessage: false });
+    void client.send("", { endOfMessage: false });
+    void client.send("");
+    assert.deepEqual(await server.receive(), { type: "text", data: "" });
+    client.abort();
+  });
+
+  it("a prepared message does not go out inside a compressed one", async () => {
+    const { server, client } = await pair(lean);
+    void server.send("begin ".repeat(100), { endOfMessage: false });
+    await assert.rejects(server.send(prepareMessage("x".repeat(1_000))), {
+      code: "ERR_FRAGMENTS_OPEN",
+    });
+    void server.send("end");
+    assert.equal((await client.receive()).data, `${"begin ".repeat(100)}end`);
+    client.abort();
+  });
+
+  it("a compressed message that never ends is given back to the memory budget", async () => {
+    const memoryBudget = new MemoryBudget(1 << 20);
+    const { server, client } = await pair(lean, { memoryBudget, receiveWindow: 1_000 });
+    void client.send("unread".repeat(1_000), { compress: false });
+    void client.send(randomBytes(3_000), { endOfMessage: false });
+    await until(() => memoryBudget.used > 0);
+    client.abort();
+    await server.receive();
+    await assert.rejects(server.receive());
+    await server.whenGone();
+    await assert.rejects(server.receive());
+    assert.equal(memoryBudget.used, 0);
+  });
+});
+
+/** Resolves when `isTrue`, looking once per turn of the event loop; fails after 5 seconds. */
+async function until(isTrue: () => boolean): Promise<void> {
+  const deadline = performance.now() + 5_000;
+  while (!isTrue()) {
+    assert.ok(performance.now() < deadline, "waited too long");
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}

@@ -495,24 +495,27 @@ export function describeAdapter(name: string, harness: Harness): void {
         });
       }
 
-      it("closes with 1000 when the handler returns with the socket open", {
-        skip: !harness.awaitsHandlers && "the framework does not tell",
-      }, async (t) => {
-        const left = new Signal("leaving the pipeline");
-        const app = await start(t, {
-          steps: [{ leave: () => left.fire() }],
-          handler: async ({ webSockets }) => {
-            const socket = await webSockets.accept();
-            await socket.receive();
-          },
-        });
-        const { client } = await openClient(t, app.port);
-        const closed = closeOf(client);
-        client.send("go");
-        assert.deepEqual(await closed, [1000, ""]);
-        await left.wait();
-        assert.deepEqual(app.errors, []);
-      });
+      // Express does not tell when a handler has returned.
+      const whereAwaited: typeof it | (() => void) = harness.awaitsHandlers ? it : () => {};
+      whereAwaited(
+        "closes with 1000 when the handler returns with the socket open",
+        async (t: TestContext) => {
+          const left = new Signal("leaving the pipeline");
+          const app = await start(t, {
+            steps: [{ leave: () => left.fire() }],
+            handler: async ({ webSockets }) => {
+              const socket = await webSockets.accept();
+              await socket.receive();
+            },
+          });
+          const { client } = await openClient(t, app.port);
+          const closed = closeOf(client);
+          client.send("go");
+          assert.deepEqual(await closed, [1000, ""]);
+          await left.wait();
+          assert.deepEqual(app.errors, []);
+        },
+      );
 
       it("keeps AsyncLocalStorage in the receive loop", async (t) => {
         const storage = new AsyncLocalStorage<string>();
