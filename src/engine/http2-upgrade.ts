@@ -93,9 +93,10 @@ export class Http2Upgrades {
       // RFC 9220 §3 asks for 501 where :protocol is unknown, RFC 8441 leaves it open; to a CONNECT
       // that looks for a proxy Node says 405 when nobody listens.
       respondWithoutTrailers(response.stream);
+      const { stream } = response;
+      // The client's side is open, and would stay so; Node 26 would end ours before the answer.
+      stream.once("finish", () => setImmediate(() => stream.close()));
       response.writeHead(isExtendedConnect(request) ? 501 : 405).end();
-      // The client's side is open, and would stay so.
-      response.stream.close();
     }
   }
 
