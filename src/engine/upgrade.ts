@@ -214,7 +214,8 @@ export class Upgrades {
           timeout: this.#handshakeTimeout,
         },
       );
-      refuse(response, new HandshakeError("ERR_HANDSHAKE_TIMEOUT", "The server is too slow.", 503));
+      const refusal = new HandshakeError("ERR_HANDSHAKE_TIMEOUT", "The server is too slow.", 503);
+      this.#guard(transport, () => refuse(response, refusal));
     }, this.#handshakeTimeout);
     response.on("finish", () => clearTimeout(timer));
     transport.on("close", () => clearTimeout(timer));
@@ -225,6 +226,16 @@ export class Upgrades {
         return connection;
       },
     });
-    this.#server.emit("request", request, response);
+    this.#guard(transport, () => this.#server.emit("request", request, response));
+  }
+
+  /** Runs code of the application's (a listener, a hook into the response) that must not end us. */
+  #guard(transport: Duplex, run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      log(this.#logger, "error", "the handling of a request for a WebSocket threw", { error });
+      transport.destroy();
+    }
   }
 }

@@ -133,12 +133,18 @@ export class WebSocketManager {
   endResponse(): void {
     const response = this.#response;
     if (response.writableEnded) return;
+    const guard = (run: () => void) => {
+      try {
+        run();
+      } catch (error) {
+        log(this.#options.logger, "error", "middleware threw at the end of a response", { error });
+      }
+    };
+    // Node emits `finish`, also when middleware ends it only later; the response of HTTP/2 is told
+    // of its close by the stream, that of HTTP/1.1 has no socket any more to be told by.
+    if (!isHttp2(response)) response.once("finish", () => guard(() => response.emit("close")));
     // Calls what middleware has put around `end`: express-session saves there.
-    response.end();
-    // The response of HTTP/2 is told by its stream.
-    if (isHttp2(response)) return;
-    response.emit("finish");
-    response.emit("close");
+    guard(() => response.end());
   }
 
   #checkState(): void {

@@ -8,7 +8,7 @@ import {
   type Server,
 } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
-import type { Socket } from "node:net";
+import { connect as connectTcp, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text as readText } from "node:stream/consumers";
@@ -387,6 +387,60 @@ describe("clients that do harm", () => {
         String(status),
       );
       await echoes(t, `ws://127.0.0.1:${port}/ws`);
+    });
+  }
+});
+
+describe("what the application throws at us", () => {
+  const key = "dGhlIHNhbXBsZSBub25jZQ==";
+  const ask = (port: number) =>
+    new Promise<void>((resolve) => {
+      const socket = connectTcp(port, "127.0.0.1");
+      socket.on("error", () => {});
+      socket.on("close", () => resolve());
+      socket.resume();
+      socket.write(
+        `GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+      );
+      setTimeout(() => socket.write(Buffer.from([0x88, 0x80, 0, 0, 0, 0])), 100).unref();
+    });
+
+  const rows: { name: string; given: RequestListener }[] = [
+    {
+      name: "a request listener",
+      given: () => {
+        throw new Error("listener");
+      },
+    },
+    {
+      name: "a hook into writeHead, when time is over",
+      given: (_request, response) => {
+        response.writeHead = () => {
+          throw new Error("hook");
+        };
+      },
+    },
+    {
+      name: "a listener of the response's close",
+      given: compose([
+        webSockets({ logger: quiet }),
+        async (request, response) => {
+          response.on("close", () => {
+            throw new Error("close");
+          });
+          for await (const _ of await request.webSockets.accept());
+        },
+      ]),
+    },
+  ];
+  for (const { name, given } of rows) {
+    it(`ends that socket alone: ${name}`, { timeout: 10_000 }, async () => {
+      const server = createHttpServer(given);
+      handleUpgrades(server, { logger: quiet, handshakeTimeout: 300 });
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      // An uncaught exception would fail the test.
+      await ask((server.address() as { port: number }).port);
+      await new Promise<void>((resolve) => server.close(() => resolve()));
     });
   }
 });

@@ -415,7 +415,7 @@ export function describeAdapter(name: string, harness: Harness): void {
             {
               enter: ({ response }) => {
                 order.push("enter");
-                response.once("finish", () => order.push("finish"));
+                response.on("finish", () => order.push("finish"));
                 response.once("close", () => responseClosed.fire());
               },
               leave: () => {
