@@ -99,11 +99,6 @@ export class MessageQueue {
     this.#window = window;
   }
 
-  /** Whether a receive waits. */
-  get isWaiting(): boolean {
-    return this.#pending !== undefined;
-  }
-
   /**
    * Whether reading should stop: enough is unread and nobody waits for more.
    *
