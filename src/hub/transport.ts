@@ -31,8 +31,11 @@ export interface ConnectionRequest {
 
 /** How a connection ended. */
 export interface ConnectionEnd {
-  /** `lost` is without a closing handshake of whatever kind; `local` is our own doing. */
-  readonly cause: "client" | "lost" | "timeout" | "shutdown" | "local";
+  /**
+   * `lost` is without a closing handshake of whatever kind; `local` is our own doing; `shutdown` and
+   * `expired` (its authentication, or its time) are the server's, and the client may connect anew.
+   */
+  readonly cause: "client" | "lost" | "timeout" | "shutdown" | "expired" | "local";
   readonly error?: Error | undefined;
 }
 
@@ -81,7 +84,7 @@ export interface Connection {
 export interface ConnectionReceiver {
   /** Bytes came; they are valid during the call only. No boundary in them means anything. */
   receive(bytes: Uint8Array, start: number, end: number): void;
-  /** `bufferedBytes` is 0 again after it was not. */
+  /** `bufferedBytes` is 0 again after the network did not take at once what was sent. */
   drained(): void;
   /** The socket is lost; within the connection's time limit another may come. */
   interrupted(): void;
@@ -89,7 +92,10 @@ export interface ConnectionReceiver {
   resumed(): void;
   /** `user` and perhaps `userId` are others now. */
   userChanged(): void;
-  /** The last call. */
+  /**
+   * The last call. Of `shutdown` and `expired` it comes before the end: what is sent during the
+   * call still leaves.
+   */
   closed(end: ConnectionEnd): void;
   /** Resolves when the application is done with the connection; never rejects. */
   readonly done: Promise<void>;
