@@ -79,24 +79,26 @@ type AnswerOf<D extends ServerMethodDefinition> = D extends { stream: infer S }
     : unknown;
 
 /** The methods that a contract asks of the hub class: `class ChatHub … implements ServerOf<typeof chat>`. */
-export type ServerOf<T> = T extends Contract<infer D>
-  ? {
-      [K in keyof D["server"]]: (
-        ...args: ArgumentsIn<D["server"][K]["args"]>
-      ) => AnswerOf<D["server"][K]>;
-    }
-  : never;
+export type ServerOf<T> =
+  T extends Contract<infer D>
+    ? {
+        [K in keyof D["server"]]: (
+          ...args: ArgumentsIn<D["server"][K]["args"]>
+        ) => AnswerOf<D["server"][K]>;
+      }
+    : never;
 
 /** The methods that a contract gives clients: `class ChatHub extends Hub<ClientOf<typeof chat>>`. */
-export type ClientOf<T> = T extends Contract<infer D>
-  ? {
-      [K in keyof D["client"]]: D["client"][K] extends ClientMethodDefinition
-        ? (
-            ...args: ArgumentsOut<D["client"][K]["args"]>
-          ) => D["client"][K] extends { result: infer R } ? OutputOf<R> : void
-        : never;
-    }
-  : never;
+export type ClientOf<T> =
+  T extends Contract<infer D>
+    ? {
+        [K in keyof D["client"]]: D["client"][K] extends ClientMethodDefinition
+          ? (
+              ...args: ArgumentsOut<D["client"][K]["args"]>
+            ) => D["client"][K] extends { result: infer R } ? OutputOf<R> : void
+          : never;
+      }
+    : never;
 
 /** One parameter of a method. */
 export interface ParameterContract {
@@ -132,7 +134,9 @@ export class Contract<TDefinition extends ContractDefinition = ContractDefinitio
         if (result !== undefined && stream !== undefined) {
           throw new TypeError(`The contract gives '${name}' both a result and a stream.`);
         }
-        const parameters = args.map((each, index) => parameterOf(each, `${name}, argument ${index + 1}`));
+        const parameters = args.map((each, index) =>
+          parameterOf(each, `${name}, argument ${index + 1}`),
+        );
         const answer = stream ?? result;
         if (answer !== undefined) checkSchema(answer, `${name}, result`);
         return [name, { parameters, result: answer, isStream: stream !== undefined }];
@@ -194,11 +198,11 @@ function checkSchema(schema: AnySchema, where: string): void {
 export function checked(schema: AnySchema, value: unknown, what: string): unknown {
   const result = schema["~standard"].validate(value);
   return result instanceof Promise
-    ? result.then((each) => valueOf(each, what))
-    : valueOf(result, what);
+    ? result.then((each) => checkedValue(each, what))
+    : checkedValue(result, what);
 }
 
-function valueOf(result: SchemaResult<unknown>, what: string): unknown {
+function checkedValue(result: SchemaResult<unknown>, what: string): unknown {
   if (result.issues === undefined) return result.value;
   const issues = result.issues.slice(0, 3).map(({ message, path }) => {
     const steps = path?.map((step) => (typeof step === "object" ? step.key : step)) ?? [];

@@ -8,10 +8,10 @@ import { log } from "../logger.js";
 import { allChecked, checked, type StandardSchema } from "./contract.js";
 import { errorText, InvalidDataException } from "./error-text.js";
 import { aroundInvocation, type HubInvocation } from "./filters.js";
-import { type Hub, scopeOf } from "./hub.js";
+import type { Hub } from "./hub.js";
 import { HubCall } from "./hub-call.js";
 import type { HubConnection } from "./hub-connection.js";
-import { HubMethods, type HubMethod } from "./methods.js";
+import type { HubMethod, HubMethods } from "./methods.js";
 import type { MethodOptions, ResolvedHubOptions } from "./options.js";
 import { isStream, iteratorOf } from "./streams.js";
 
@@ -93,7 +93,8 @@ export class Dispatcher {
     const { rateLimits } = this.#options;
     const limit = this.#rules(method)?.rateLimit;
     if ((rateLimits !== undefined || limit !== undefined) && !connection.mayCall(method, limit)) {
-      if (rateLimits?.onExceeded === "close") connection.disconnect({ error: tooManyCalls.message });
+      if (rateLimits?.onExceeded === "close")
+        connection.disconnect({ error: tooManyCalls.message });
       return this.#failedToInvoke(method.name, tooManyCalls);
     }
     return undefined;
@@ -110,7 +111,10 @@ export class Dispatcher {
 
   #startStreaming(connection: HubConnection, method: HubMethod, message: Call): void {
     const { invocationId } = message;
-    if (message.type === MessageType.streamInvocation && connection.findCall(message.invocationId)) {
+    if (
+      message.type === MessageType.streamInvocation &&
+      connection.findCall(message.invocationId)
+    ) {
       connection.answerError(invocationId, `Invocation ID '${invocationId}' is already in use.`);
     } else if (!connection.hasRoomForStreams(message.streamIds?.length ?? 0)) {
       connection.answerError(

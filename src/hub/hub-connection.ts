@@ -1,9 +1,17 @@
 import { Deferred } from "../deferred.js";
-import { ConnectionClosedError, HubError, HubProtocolError, InvalidStateError } from "../errors.js";
+import {
+  ConnectionClosedError,
+  HubError,
+  HubMessageTooBigError,
+  HubProtocolError,
+  InvalidStateError,
+} from "../errors.js";
 import {
   encodeHandshakeResponse,
+  type HandshakeRequest,
+  handshakeErrors,
+  maxProtocolVersion,
   parseHandshakeRequest,
-  refusalOf,
 } from "../hub-protocol/handshake.js";
 import type { HubInput, HubProtocol } from "../hub-protocol/hub-protocol.js";
 import {
@@ -28,7 +36,7 @@ import type { HubMethod } from "./methods.js";
 import { type OutputOwner, output } from "./output.js";
 import { SendBacklog } from "./send-backlog.js";
 import type { SerializedMessage } from "./serialized-message.js";
-import { UploadStream, type UploadOwner, uploadError } from "./streams.js";
+import { type UploadOwner, UploadStream, uploadError } from "./streams.js";
 import { type RateLimit, TokenBucket } from "./token-bucket.js";
 import {
   type CloseReason,
@@ -87,6 +95,8 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
   #isReading = false;
   #isPaused = false;
   #isConnecting = false;
+  /** Whether `onConnected` succeeded; `undefined` before the handshake. */
+  #connecting: Promise<boolean> | undefined;
   #waitingCall: { method: HubMethod; message: Call } | undefined;
   #waitingItem: { stream: UploadStream; item: unknown } | undefined;
 
@@ -216,9 +226,7 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
   }
 
   get #isBlocked(): boolean {
-    return (
-      this.#isConnecting || this.#waitingCall !== undefined || this.#waitingItem !== undefined
-    );
+    return this.#isConnecting || this.#waitingCall !== undefined || this.#waitingItem !== undefined;
   }
 
   /** Keeps input that cannot be handled now. */
@@ -264,34 +272,50 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     input.bytes = bytes;
     input.at = start;
     input.end = end;
-    const base = "An unexpected error occurred during connection handshake.";
     try {
       const request = parseHandshakeRequest(input, options.maximumReceiveMessageSize);
       if (request === undefined) return start;
-      const choice = refusalOf(request, options.supportedProtocols, this.#connection.transport);
+      // Whatever runs from here on may use the shared input for another connection.
+      const { at } = input;
+      const choice = this.#choose(request);
       if (typeof choice === "string") this.#refuseHandshake(choice);
       else this.#open(choice, request.version);
+      return at;
     } catch (error) {
       if (!(error instanceof HubProtocolError)) throw error;
-      const isTooBig = error.code === "ERR_HUB_MESSAGE_TOO_BIG";
       this.#refuseHandshake(
-        isTooBig
-          ? "Handshake was canceled."
-          : errorText(base, error, options.enableDetailedErrors),
+        error instanceof HubMessageTooBigError
+          ? handshakeErrors.canceled
+          : errorText(handshakeErrors.unexpected, error, options.enableDetailedErrors),
       );
+      return end;
     }
-    return input.at;
+  }
+
+  /** The protocol that a client asks for, or why it cannot have it. */
+  #choose({ protocol: name, version }: HandshakeRequest): HubProtocol | string {
+    const protocol = this.#handler.options.supportedProtocols.find(
+      (each) => each.name.toLowerCase() === name.toLowerCase(),
+    );
+    if (protocol === undefined) return handshakeErrors.protocol(name);
+    if (version > maxProtocolVersion) return handshakeErrors.version(version, name);
+    if (this.#connection.transport === "ServerSentEvents" && protocol.transferFormat === "Binary") {
+      return handshakeErrors.transferFormat(protocol.name, "Binary");
+    }
+    return protocol;
+  }
+
+  #answerHandshake(error?: string): void {
+    const out = output.claim(this);
+    encodeHandshakeResponse(error, out);
+    output.written();
+    output.flushOf(this);
   }
 
   #refuseHandshake(error: string): void {
     log(this.#handler.options.logger, "info", "a hub handshake was refused", { error });
-    const response = Buffer.from(encodeHandshakeResponse(error));
-    this.#connection.send(response, 0, response.length);
-    this.#state = "closing";
-    this.#connection.allowsReconnect = false;
-    this.#handler.remove(this);
-    this.#connection.close("done");
-    this.#whenDone.resolve();
+    this.#answerHandshake(error);
+    this.#finish(undefined, "done", undefined);
   }
 
   #open(protocol: HubProtocol, version: number): void {
@@ -301,19 +325,20 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     connection.format = protocol.transferFormat;
     if (version < 2) connection.allowsReconnect = false;
     if (connection.allowsReconnect) this.#buffer = new MessageBuffer(this.#handler.kept);
-    const response = Buffer.from(encodeHandshakeResponse());
-    connection.send(response, 0, response.length);
+    this.#answerHandshake();
     this.#handler.manager.add(this);
     this.#isConnecting = true;
-    this.#handler.connected(this).then(
+    this.#connecting = this.#handler.connected(this).then(
       () => {
         this.#isConnecting = false;
         this.#readHeld();
+        return true;
       },
       (error) => {
         log(this.#handler.options.logger, "error", "onConnected of a hub threw", { error });
         this.#isConnecting = false;
-        this.#finish(this.#closeWith(error, false), "error", undefined, false);
+        this.#finish(this.#closeWith(error, false), "error", undefined);
+        return false;
       },
     );
   }
@@ -701,7 +726,7 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     const { options } = this.#handler;
     if (this.#state === "handshake") {
       if (now - this.#openedAt >= options.handshakeTimeout) {
-        this.#refuseHandshake("Handshake was canceled.");
+        this.#refuseHandshake(handshakeErrors.canceled);
       }
       return;
     }
@@ -796,7 +821,7 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
 
   /** Ends a connection whose client takes nothing any more. */
   #lose(error: Error): void {
-    this.#finish(undefined, "error", error, true, true);
+    this.#finish(undefined, "error", error, true);
   }
 
   /**
@@ -805,13 +830,12 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
    *
    * @param close - What the client is told, if it can be.
    * @param error - What `onDisconnected` gets.
-   * @param wasConnected - Whether `onConnected` succeeded, so that `onDisconnected` is due.
+   * @param isLost - Whether the client takes nothing any more, not even Close.
    */
   #finish(
     close: HubMessage | undefined,
     reason: CloseReason,
     error: Error | undefined,
-    wasConnected = true,
     isLost = false,
   ): void {
     if (this.#hasEnded) return;
@@ -831,7 +855,7 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     this.#buffer?.clear();
     this.#sendable?.resolve();
     if (isLost) this.#connection.abort();
-    void this.#disconnected(wasOpen && wasConnected, error).then(() => {
+    void this.#disconnected(error).then(() => {
       this.#handler.manager.remove(this);
       this.#handler.remove(this);
       if (!isLost) this.#connection.close(reason);
@@ -845,10 +869,9 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     output.flushOf(this);
   }
 
-  async #disconnected(isDue: boolean, error: Error | undefined): Promise<void> {
-    // A client that leaves while it is being connected is told of when that is over.
-    if (isDue && this.#isConnecting) return;
-    if (isDue) await this.#handler.disconnected(this, error);
+  /** Tells the application, if it was told of the client before; never rejects. */
+  async #disconnected(error: Error | undefined): Promise<void> {
+    if (await this.#connecting) await this.#handler.disconnected(this, error);
   }
 }
 

@@ -1,8 +1,8 @@
 import { Deferred, quiet, rejected } from "../deferred.js";
 import { ConnectionClosedError, HubError, InvalidStateError } from "../errors.js";
 import { type CompletionMessage, MessageType } from "../hub-protocol/messages.js";
-import { allChecked, type Contract, checked } from "./contract.js";
 import type { InvokeOptions } from "./clients.js";
+import { allChecked, type Contract, checked } from "./contract.js";
 import type { HubConnection } from "./hub-connection.js";
 import { SerializedMessage } from "./serialized-message.js";
 
@@ -27,9 +27,20 @@ export class LifetimeManager {
   readonly #groups = new Map<string, Map<string, HubConnection>>();
   readonly #users = new Map<string, Set<HubConnection>>();
   readonly #pendingResults = new Map<string, PendingResult>();
-  /** What clients can be called with, for all paths of the class. */
-  contract: Contract | undefined;
+  #contract: Contract | undefined;
   #lastResultId = 0;
+
+  /**
+   * What clients can be called with, which is the same at all paths of a class.
+   * @throws TypeError when another path has another contract.
+   */
+  useContract(contract: Contract | undefined): void {
+    if (contract === undefined) return;
+    this.#contract ??= contract;
+    if (this.#contract !== contract) {
+      throw new TypeError("A hub class has one contract: give the same to all its paths.");
+    }
+  }
 
   // --- membership ---
 
@@ -98,7 +109,9 @@ export class LifetimeManager {
   }
 
   sendToConnections(ids: readonly string[], method: string, args: unknown[]): Promise<void> {
-    const connections = ids.map((id) => this.connections.get(id)).filter((each) => each !== undefined);
+    const connections = ids
+      .map((id) => this.connections.get(id))
+      .filter((each) => each !== undefined);
     return this.#send(connections, method, args);
   }
 
@@ -255,7 +268,7 @@ export class LifetimeManager {
 
   /** Arguments for clients, as the contract gives them back. */
   #checked(method: string, args: unknown[]): unknown[] {
-    const methods = this.contract?.client;
+    const methods = this.#contract?.client;
     if (methods === undefined) return args;
     const contract = methods.get(method);
     if (contract === undefined) {
@@ -274,8 +287,10 @@ export class LifetimeManager {
   }
 
   async #checkedResult(method: string, result: unknown): Promise<unknown> {
-    const schema = this.contract?.client?.get(method)?.result;
-    return schema === undefined ? result : checked(schema, result, `The client's result of '${method}'`);
+    const schema = this.#contract?.client?.get(method)?.result;
+    return schema === undefined
+      ? result
+      : checked(schema, result, `The client's result of '${method}'`);
   }
 
   #giveUp(id: string, error: unknown): void {

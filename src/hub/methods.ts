@@ -1,5 +1,5 @@
-import { type HubClass, Hub, lifeCycleMethods } from "./hub.js";
 import type { Contract, MethodContract } from "./contract.js";
+import { Hub, type HubClass, lifeCycleMethods } from "./hub.js";
 import { parametersOf } from "./parameters.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: hub methods take what their authors like.

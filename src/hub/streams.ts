@@ -93,9 +93,7 @@ export function uploadError(text: string): HubError {
  *
  * @returns `undefined` if it is no stream. Strings and arrays are values, not streams.
  */
-export function iteratorOf(
-  value: unknown,
-): AsyncIterator<unknown> | Iterator<unknown> | undefined {
+export function iteratorOf(value: unknown): AsyncIterator<unknown> | Iterator<unknown> | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   if (Symbol.asyncIterator in value) {
     return (value as AsyncIterable<unknown>)[Symbol.asyncIterator]();
