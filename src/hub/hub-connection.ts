@@ -705,7 +705,10 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     // and a message that was cut would never be completed.
     this.#dropHeld();
     this.#hasHeard = true;
-    this.write({ type: MessageType.sequence, sequenceId: this.#buffer.firstUnacknowledged });
+    this.#writeUncounted({
+      type: MessageType.sequence,
+      sequenceId: this.#buffer.firstUnacknowledged,
+    });
     output.flushOf(this);
     for (const message of this.#buffer.unacknowledged()) {
       if (message instanceof SharedBytes) this.#connection.sendShared(message);
