@@ -17,6 +17,10 @@ import { isStream, iteratorOf } from "./streams.js";
 
 type Call = InvocationMessage | StreamInvocationMessage;
 
+/** Items of a stream that are sent before others get their turn. */
+const itemsPerTurn = 128;
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
 /** What a call is refused with before anything of the application ran. */
 const missing = new HubError("Method does not exist.");
 const tooManyCalls = new HubError("The rate limit was exceeded; try again later.", {
@@ -381,9 +385,10 @@ export class Dispatcher {
     const { connection } = call;
     const invocationId = call.invocationId as string;
     const schema = method.contract?.result;
-    for (;;) {
+    for (let count = 1; ; count++) {
       const next = iterator.next();
-      const { done, value } = next instanceof Promise ? await next : await Promise.resolve(next);
+      const isPending = next instanceof Promise || isThenable(next);
+      const { done, value } = isPending ? await next : (next as IteratorResult<unknown>);
       if (done || call.isCanceled) return;
       const item = schema === undefined ? value : await this.#checkedResult(schema, value);
       connection.write({
@@ -392,6 +397,8 @@ export class Dispatcher {
         item: item === undefined ? null : item,
       });
       if (connection.isCongested) await connection.whenSendable();
+      // A stream that never waits for anything must not keep everybody else waiting.
+      else if (count % itemsPerTurn === 0) await nextTurn();
       if (call.isCanceled) return;
     }
   }
