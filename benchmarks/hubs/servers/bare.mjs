@@ -8,7 +8,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { listen } from "./common.mjs";
-import { packMessage, Unpacker } from "./packing.mjs";
+import { Packer, Unpacker } from "./packing.mjs";
 
 const recordSeparator = 0x1e;
 const keepAliveInterval = 15_000;
@@ -17,37 +17,44 @@ const negotiationTimeout = 15_000;
 
 const unpacker = new Unpacker();
 
-/** How messages are read and written; `frame` joins those of a turn to one WebSocket message. */
+/** How messages are read, and joined to one WebSocket message. */
 const json = {
   opcode: 1,
-  end(bytes, at) {
-    return bytes.indexOf(recordSeparator, at) + 1 || -1;
+  end(bytes, from, to) {
+    const end = bytes.indexOf(recordSeparator, from) + 1;
+    return end > 0 && end <= to ? end : -1;
   },
-  read(bytes, from, to) {
-    return JSON.parse(bytes.toString("utf8", from, to - 1));
+  read: (bytes, from, to) => JSON.parse(bytes.utf8Slice(from, to - 1)),
+  invocation: (target, args) => ({ type: 1, target, arguments: args }),
+  item: (invocationId, item) => ({ type: 2, invocationId, item }),
+  result: (invocationId, result) => ({ type: 3, invocationId, result }),
+  completion: (invocationId) => ({ type: 3, invocationId }),
+  ping: { type: 6 },
+  /** @returns {number} The bytes so far, or nearly so. */
+  add(output, message) {
+    output.text += `${JSON.stringify(message)}\x1e`;
+    return output.text.length;
   },
-  invocation: (target, args) => `${JSON.stringify({ type: 1, target, arguments: args })}\x1e`,
-  item: (id, item) => `${JSON.stringify({ type: 2, invocationId: id, item })}\x1e`,
-  result: (id, result) => `${JSON.stringify({ type: 3, invocationId: id, result })}\x1e`,
-  completion: (id) => `${JSON.stringify({ type: 3, invocationId: id })}\x1e`,
-  ping: '{"type":6}\x1e',
-  frame(messages) {
-    const text = messages.length === 1 ? messages[0] : messages.join("");
+  begin: () => ({ text: "" }),
+  frame({ text }) {
     const length = Buffer.byteLength(text);
     const frame = Buffer.allocUnsafe(headerLength(length) + length);
-    frame.write(text, writeHeader(frame, 1, length), "utf8");
+    frame.utf8Write(text, writeHeader(frame, 1, length));
     return frame;
   },
 };
 
+/** Memory for messages of the current turn. @type {Packer[]} */
+const packers = [];
+
 const messagepack = {
   opcode: 2,
-  end(bytes, at) {
+  end(bytes, from, to) {
     let length = 0;
-    for (let body = at, shift = 0; body < bytes.length; shift += 7) {
+    for (let body = from, shift = 0; body < to; shift += 7) {
       const byte = bytes[body++];
       length |= (byte & 0x7f) << shift;
-      if (byte < 0x80) return body + length <= bytes.length ? body + length : -1;
+      if (byte < 0x80) return body + length <= to ? body + length : -1;
     }
     return -1;
   },
@@ -59,25 +66,42 @@ const messagepack = {
     const [type, , invocationId, target, args] = message;
     return { type, invocationId, target, arguments: args };
   },
-  invocation: (target, args) => packMessage([1, {}, null, target, args, []]),
-  item: (id, item) => packMessage([2, {}, id, item]),
-  result: (id, result) => packMessage([3, {}, id, 3, result ?? null]),
-  completion: (id) => packMessage([3, {}, id, 2]),
-  ping: packMessage([6]),
-  frame(messages) {
-    let length = 0;
-    for (const message of messages) length += message.length;
+  invocation: (target, args) => [1, {}, null, target, args, []],
+  item: (id, item) => [2, {}, id, item],
+  result: (id, result) => [3, {}, id, 3, result],
+  completion: (id) => [3, {}, id, 2],
+  ping: [6],
+  add(output, message) {
+    output.add(message);
+    return output.length;
+  },
+  begin: () => packers.pop() ?? new Packer(),
+  frame(packer) {
+    const { length } = packer;
     const frame = Buffer.allocUnsafe(headerLength(length) + length);
-    let at = writeHeader(frame, 2, length);
-    for (const message of messages) {
-      frame.set(message, at);
-      at += message.length;
-    }
+    packer.copyTo(frame, writeHeader(frame, 2, length));
+    packer.length = 0;
+    packers.push(packer);
     return frame;
   },
 };
 
 const protocols = { json, messagepack };
+
+function unmask(bytes, mask, from, to) {
+  const first = bytes[mask];
+  const second = bytes[mask + 1];
+  const third = bytes[mask + 2];
+  const fourth = bytes[mask + 3];
+  let at = from;
+  for (; at + 4 <= to; at += 4) {
+    bytes[at] ^= first;
+    bytes[at + 1] ^= second;
+    bytes[at + 2] ^= third;
+    bytes[at + 3] ^= fourth;
+  }
+  for (let i = 0; at < to; i++) bytes[at++] ^= bytes[mask + i];
+}
 
 function headerLength(length) {
   return length < 126 ? 2 : length < 65536 ? 4 : 10;
@@ -128,7 +152,9 @@ function sendTo(connections, target, args) {
     const { protocol } = connection;
     let frame = frames.get(protocol);
     if (frame === undefined) {
-      frame = protocol.frame([protocol.invocation(target, args)]);
+      const output = protocol.begin();
+      protocol.add(output, protocol.invocation(target, args));
+      frame = protocol.frame(output);
       frames.set(protocol, frame);
     }
     connection.sendFrame(frame);
@@ -153,8 +179,8 @@ class Connection {
   /** The beginning of a frame, and of a message. */
   #frameRest;
   #messageRest;
-  /** Not framed yet. */
-  #messages = [];
+  /** Messages that are not framed yet. */
+  #output;
   #frames = [];
   #isTalkative = false;
 
@@ -168,9 +194,11 @@ class Connection {
     });
   }
 
+  /** @returns {number} How much is not framed yet. */
   send(message) {
-    this.#messages.push(message);
+    this.#output ??= this.protocol.begin();
     this.#announce();
+    return this.protocol.add(this.#output, message);
   }
 
   sendFrame(frame) {
@@ -186,9 +214,9 @@ class Connection {
   }
 
   #endFrame() {
-    if (this.#messages.length === 0) return;
-    this.#frames.push(this.protocol.frame(this.#messages));
-    this.#messages = [];
+    if (this.#output === undefined) return;
+    this.#frames.push(this.protocol.frame(this.#output));
+    this.#output = undefined;
   }
 
   flush() {
@@ -233,28 +261,31 @@ class Connection {
       const from = mask + 4;
       const to = from + size;
       if (to > bytes.length) break;
-      for (let i = 0; i < size; i++) bytes[from + i] ^= bytes[mask + (i & 3)];
+      unmask(bytes, mask, from, to);
       if (opcode === 8) {
         this.#socket.end(Buffer.from([0x88, 2, 0x03, 0xe8]));
         return;
       }
-      if (opcode < 8) this.#payload(bytes.subarray(from, to));
+      if (opcode < 8) this.#payload(bytes, from, to);
       at = to;
     }
     if (at < bytes.length) this.#frameRest = bytes.subarray(at);
   }
 
-  #payload(piece) {
-    let bytes = piece;
+  #payload(chunk, first, last) {
+    let bytes = chunk;
+    let at = first;
+    let to = last;
     if (this.#messageRest !== undefined) {
-      bytes = Buffer.concat([this.#messageRest, piece]);
+      bytes = Buffer.concat([this.#messageRest, chunk.subarray(first, last)]);
+      at = 0;
+      to = bytes.length;
       this.#messageRest = undefined;
     }
-    let at = 0;
-    while (at < bytes.length) {
-      const end = (this.protocol ?? json).end(bytes, at);
+    while (at < to) {
+      const end = (this.protocol ?? json).end(bytes, at, to);
       if (end < 0) {
-        this.#messageRest = bytes.subarray(at);
+        this.#messageRest = bytes.subarray(at, to);
         return;
       }
       if (this.protocol === undefined) this.#handshake(json.read(bytes, at, end));
@@ -280,13 +311,8 @@ class Connection {
   }
 
   async #stream(id, items) {
-    let unsent = 0;
     for await (const item of items) {
-      const message = this.protocol.item(id, item);
-      this.send(message);
-      unsent += message.length;
-      if (unsent < 16_384) continue;
-      unsent = 0;
+      if (this.send(this.protocol.item(id, item)) < 16_384) continue;
       this.flush();
       if (this.#socket.destroyed) return;
       if (this.#socket.writableNeedDrain) await once(this.#socket, "drain");

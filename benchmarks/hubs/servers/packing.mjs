@@ -86,7 +86,7 @@ export class Unpacker {
 
   #string(length) {
     this.#at += length;
-    return this.#bytes.toString("utf8", this.#at - length, this.#at);
+    return this.#bytes.utf8Slice(this.#at - length, this.#at);
   }
 
   #array(length) {
@@ -119,18 +119,37 @@ function room(value) {
   }
 }
 
-/** One message with its length before it. */
-export function packMessage(value) {
-  const first = 5;
-  const bytes = Buffer.allocUnsafe(first + room(value));
-  const end = write(bytes, value, first);
-  let length = end - first;
-  let size = 1;
-  for (let rest = length >>> 7; rest > 0; rest >>>= 7) size++;
-  for (let at = first - size; at < first; at++, length >>>= 7) {
-    bytes[at] = at === first - 1 ? length : (length & 0x7f) | 0x80;
+/** Messages behind one another, each with its length before it. */
+export class Packer {
+  length = 0;
+  #bytes = Buffer.allocUnsafeSlow(16_384);
+
+  add(message) {
+    const size = room(message);
+    if (this.length + size + 5 > this.#bytes.length) {
+      const bytes = Buffer.allocUnsafeSlow(2 * (this.length + size + 5));
+      bytes.set(this.#bytes.subarray(0, this.length));
+      this.#bytes = bytes;
+    }
+    const bytes = this.#bytes;
+    const prefix = prefixLength(size);
+    const body = this.length + prefix;
+    const end = write(bytes, message, body);
+    let length = end - body;
+    const needed = prefixLength(length);
+    if (needed !== prefix) bytes.copyWithin(this.length + needed, body, end);
+    for (; length >= 0x80; length >>>= 7) bytes[this.length++] = (length & 0x7f) | 0x80;
+    bytes[this.length] = length;
+    this.length = end - prefix + needed;
   }
-  return bytes.subarray(first - size, end);
+
+  copyTo(target, at) {
+    this.#bytes.copy(target, at, 0, this.length);
+  }
+}
+
+function prefixLength(length) {
+  return length < 0x80 ? 1 : length < 0x4000 ? 2 : length < 0x200000 ? 3 : 4;
 }
 
 /** @returns {number} Where the next value goes. */
@@ -187,7 +206,7 @@ function writeHead(bytes, number, at, { small, below, wide }) {
 
 function writeString(bytes, value, at) {
   const head = value.length < 32 ? 1 : value.length < 0x100 ? 2 : value.length < 0x10000 ? 3 : 5;
-  const length = bytes.write(value, at + head, "utf8");
+  const length = bytes.utf8Write(value, at + head);
   const needed = length < 32 ? 1 : length < 0x100 ? 2 : length < 0x10000 ? 3 : 5;
   if (needed !== head) bytes.copyWithin(at + needed, at + head, at + head + length);
   if (needed === 1) bytes[at] = 0xa0 | length;
