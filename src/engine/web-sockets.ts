@@ -30,7 +30,7 @@ export class WebSockets {
     response: ServerResponse,
     hooks: ManagerHooks,
   ): WebSocketManager | string {
-    const manager = new WebSocketManager(request, response, this.#options, hooks);
+    const manager = this.manager(request, response, hooks);
     const { origin } = request.headers;
     if (!origin || !manager.isWebSocketRequest || this.#isAllowedOrigin(origin, request)) {
       return manager;
@@ -39,6 +39,11 @@ export class WebSockets {
       origin: origin.slice(0, 200),
     });
     return "Pages of this origin may not open WebSockets here.\n";
+  }
+
+  /** The manager of a request whose origin somebody else has judged. */
+  manager(request: IncomingMessage, response: ServerResponse, hooks: ManagerHooks) {
+    return new WebSocketManager(request, response, this.#options, hooks);
   }
 
   /**

@@ -1,0 +1,1 @@
+export { mapConnection } from "./adapters/node-http.js";
