@@ -141,8 +141,8 @@ app.MapGet("/clientresult/{id}", async (IHubContext<TestHub> hub, string id) =>
         return exception.Message;
     }
 });
-app.MapGet("/observed/{id}/{**start}", async (string id, string start) =>
-    await Observed.WaitFor(id, start, TimeSpan.FromSeconds(12)) is { } found ? Results.Text(found) : Results.NotFound());
+app.MapGet("/observed/{id}/{**start}", async (string id, string start, int? within) =>
+    await Observed.WaitFor(id, start, TimeSpan.FromMilliseconds(within ?? 12_000)) is { } found ? Results.Text(found) : Results.NotFound());
 app.MapGet("/open/{door}", (string door) => Doors.Open(door));
 app.MapGet("/outside/all/{text}", (IHubContext<CrowdHub> hub, string text) => hub.Clients.All.SendAsync("Message", text));
 app.MapGet("/outside/group/{name}/{text}",

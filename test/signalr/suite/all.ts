@@ -1,5 +1,20 @@
 /** Every group of cases. */
 import type { Group } from "./case.js";
 import { functionalGroups } from "./functional.js";
+import { handshakeGroup } from "./wire/handshake.js";
+import { jsonGroup } from "./wire/json.js";
+import { messagePackGroup } from "./wire/messagepack.js";
+import { negotiateGroup } from "./wire/negotiate.js";
+import { routingGroup } from "./wire/routing.js";
+import { transportGroups } from "./wire/transports.js";
 
-export const allGroups: readonly Group[] = [...functionalGroups];
+export const wireGroups: readonly Group[] = [
+  negotiateGroup,
+  routingGroup,
+  ...transportGroups,
+  handshakeGroup,
+  jsonGroup,
+  messagePackGroup,
+];
+
+export const allGroups: readonly Group[] = [...functionalGroups, ...wireGroups];

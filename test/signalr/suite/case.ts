@@ -116,3 +116,38 @@ export function observed(scene: Scene, connectionId: string, start: string): Pro
     `/observed/${encodeURIComponent(connectionId)}/${encodeURIComponent(start)}`,
   );
 }
+
+/** Whether a hub has seen such an event up to now. */
+export async function hasObserved(
+  scene: Scene,
+  connectionId: string,
+  start: string,
+): Promise<boolean> {
+  const path = `/observed/${encodeURIComponent(connectionId)}/${encodeURIComponent(start)}`;
+  return (await fetch(scene.url(`${path}?within=0`))).ok;
+}
+
+/** Lets the methods go on that wait behind this door. */
+export async function openDoor(scene: Scene, door: string): Promise<void> {
+  await getText(scene, `/open/${door}`);
+}
+
+let doors = 0;
+
+/** A name that no other case uses. */
+export function uniqueName(): string {
+  doors++;
+  return `name${process.pid}-${doors}`;
+}
+
+/** Fails when `promise` settles within `ms`; for what must not happen. */
+export async function staysPending(promise: Promise<unknown>, ms: number, what: string) {
+  const pending = Symbol("pending");
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise((resolve) => {
+    timer = setTimeout(() => resolve(pending), ms);
+  });
+  const first = await Promise.race([promise.catch((error) => error), limit]);
+  clearTimeout(timer);
+  assert.equal(first, pending, `${what} must not happen`);
+}
