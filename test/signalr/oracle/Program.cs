@@ -84,6 +84,7 @@ app.MapHub<WireHub>("/wire-subprotocol",
     options => options.WebSockets.SubProtocolSelector = asked => asked.Contains("second") ? "second" : null!);
 app.MapHub<QuietHub>("/quiet");
 app.MapHub<CrowdHub>("/crowd");
+app.MapHub<SlowHub>("/slow");
 app.MapHub<QuickHub>("/quick");
 app.MapHub<StatefulHub>("/stateful", options => options.AllowStatefulReconnects = true);
 app.MapHub<SmallBufferHub>("/small-buffer", options => options.AllowStatefulReconnects = true);

@@ -72,6 +72,9 @@ public class WireHub : Hub
         return door;
     }
 
+    /// <summary>As <see cref="Hold"/>: .NET 10 knows no cancellation of a call without a stream.</summary>
+    public Task<string> HoldUnlessCanceled(string door) => Hold(door);
+
     // --- to clients ---
 
     public Task SendToCaller(string target, string text) => Clients.Caller.SendAsync(target, text);
@@ -89,6 +92,14 @@ public class WireHub : Hub
     public Task SendToClients(string[] ids, string text) => Clients.Clients(ids).SendAsync("Message", text);
 
     public Task SendToAll(string text) => Clients.All.SendAsync("Message", text);
+
+    public async Task FloodAll(int count, int size)
+    {
+        for (var number = 0; number < count; number++)
+        {
+            await Clients.All.SendAsync("Message", number, new string('x', size));
+        }
+    }
 
     public Task SendToAllExcept(string[] ids, string text) => Clients.AllExcept(ids).SendAsync("Message", text);
 
@@ -271,6 +282,9 @@ public sealed class QuietHub : WireHub;
 /// <summary>Where broadcasts disturb nobody else.</summary>
 public sealed class CrowdHub : WireHub;
 
+/// <summary>Where somebody does not read.</summary>
+public sealed class SlowHub : WireHub;
+
 /// <summary>Short time limits.</summary>
 public sealed class QuickHub : WireHub;
 
@@ -311,7 +325,7 @@ public sealed class HastyHub : WireHub
         await Clients.Caller.InvokeAsync<int>("Question", "hasty", CancellationToken.None);
 }
 
-/// <summary>Does not know anybody by name.</summary>
+/// <summary>Sends as soon as somebody is there.</summary>
 public sealed class GreetingHub : WireHub
 {
     public override async Task OnConnectedAsync()

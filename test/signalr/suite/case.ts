@@ -58,6 +58,13 @@ export class Scene {
     return `${this.target.baseUrl}${path}`;
   }
 
+  /** The same case on another server; it is cleaned up with this one. */
+  on(target: Target): Scene {
+    const other = new Scene(target, this.#case);
+    this.defer(() => other.#cleanUp());
+    return other;
+  }
+
   /** What to expect of this server, in a case that says why it differs. */
   expected<T>(expectation: { aspNetCore: T; halyard: T }): T {
     assert.ok(this.#case.differs, `"${this.#case.title}" does not say why the servers differ`);
@@ -77,9 +84,13 @@ export class Scene {
       const isToDiffer = this.#case.differs !== undefined;
       assert.equal(this.#hasPicked, isToDiffer, "a case that differs has two expectations");
     } finally {
-      for (const cleanup of this.#cleanups.reverse()) {
-        await withTimeout(Promise.resolve(cleanup()), timeLimit, "cleaning up");
-      }
+      await this.#cleanUp();
+    }
+  }
+
+  async #cleanUp(): Promise<void> {
+    for (const cleanup of this.#cleanups.reverse()) {
+      await withTimeout(Promise.resolve(cleanup()), timeLimit, "cleaning up");
     }
   }
 }
@@ -117,14 +128,15 @@ export function observed(scene: Scene, connectionId: string, start: string): Pro
   );
 }
 
-/** Whether a hub has seen such an event up to now. */
+/** Whether a hub has seen such an event, or does within so many milliseconds. */
 export async function hasObserved(
   scene: Scene,
   connectionId: string,
   start: string,
+  within = 0,
 ): Promise<boolean> {
   const path = `/observed/${encodeURIComponent(connectionId)}/${encodeURIComponent(start)}`;
-  return (await fetch(scene.url(`${path}?within=0`))).ok;
+  return (await fetch(scene.url(`${path}?within=${within}`))).ok;
 }
 
 /** Lets the methods go on that wait behind this door. */
