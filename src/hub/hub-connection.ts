@@ -176,6 +176,11 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     return this.#whenDone.promise;
   }
 
+  /** Whether messages come and go. */
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
   get #hasEnded(): boolean {
     return this.#state === "closing" || this.#state === "closed";
   }
