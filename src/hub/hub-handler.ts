@@ -145,9 +145,12 @@ export class HubHandler implements ConnectionHandler {
   /** Runs what belongs to the life cycle on a hub object of its own. */
   async #withHub(call: HubCall, run: (hub: Hub<object>) => unknown): Promise<void> {
     const hub = this.#createHub(call);
+    // Among the calls, so that the end of the connection reaches its signal.
+    if (call.connection.isOpen) call.connection.calls.add(call);
     try {
       await run(hub);
     } finally {
+      call.connection.calls.delete(call);
       this.dispatcher.disposeOf(hub);
     }
   }
