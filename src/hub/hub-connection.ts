@@ -200,9 +200,7 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
 
   get #isBlocked(): boolean {
     return (
-      this.#isConnecting ||
-      this.#waitingCall !== undefined ||
-      (this.#uploads !== undefined && this.#uploads.isBlocked)
+      this.#isConnecting || this.#waitingCall !== undefined || this.#uploads?.isBlocked === true
     );
   }
 
