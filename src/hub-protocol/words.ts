@@ -10,11 +10,13 @@ export function word(text: string): number {
   return value;
 }
 
-const quotes = word('""""');
 const backslashes = word("\\\\\\\\");
 const openings = word("{{{{");
-const lowest = 0x01010101;
 const spaces = 0x20202020;
+const lowest = 0x01010101;
+/** Turns the quote and what is below the space, and nothing else, into numbers below 33. */
+const swaps = 0x02020202;
+const below33 = 0x21212121;
 /** The highest bit of each byte. */
 const tops = 0x80808080 | 0;
 
@@ -27,28 +29,33 @@ export let sawBeyondAscii = false;
  */
 export function textEnd(bytes: Uint8Array, view: DataView, at: number, end: number): number {
   let i = at;
-  let seen = 0;
-  // In a byte without its highest bit, taking 32 from a control character, or 1 from what differs
-  // in no bit from what is looked for, needs a borrow, which shows in the highest bit. The borrow
-  // goes on to higher bytes, so that only the lowest one found is sure; that is the one we want.
-  for (; i <= end - 8; i += 8) {
+  // To take 33 from a byte that is less, or 1 from 0, needs a borrow, which shows in the highest
+  // bit of the byte. It goes on to the higher ones: only the lowest one found is sure.
+  for (; i <= end - 16; i += 16) {
     const a = view.getInt32(i, true);
     const b = view.getInt32(i + 4, true);
-    const foundA =
-      ((a - spaces) | ((a ^ quotes) - lowest) | ((a ^ backslashes) - lowest)) & ~a & tops;
-    const foundB =
-      ((b - spaces) | ((b ^ quotes) - lowest) | ((b ^ backslashes) - lowest)) & ~b & tops;
-    if ((foundA | foundB) !== 0) {
-      if (foundA !== 0) {
-        const bit = 24 - Math.clz32(foundA & -foundA);
-        sawBeyondAscii = ((seen | (a & ((1 << bit) - 1))) & tops) !== 0;
-        return i + (bit >> 3);
-      }
-      const bit = 24 - Math.clz32(foundB & -foundB);
-      sawBeyondAscii = ((seen | a | (b & ((1 << bit) - 1))) & tops) !== 0;
-      return i + 4 + (bit >> 3);
+    const c = view.getInt32(i + 8, true);
+    const d = view.getInt32(i + 12, true);
+    const found =
+      a |
+      ((a ^ swaps) - below33) |
+      ((a ^ backslashes) - lowest) |
+      (b | ((b ^ swaps) - below33) | ((b ^ backslashes) - lowest)) |
+      (c | ((c ^ swaps) - below33) | ((c ^ backslashes) - lowest)) |
+      (d | ((d ^ swaps) - below33) | ((d ^ backslashes) - lowest));
+    if ((found & tops) !== 0) break;
+  }
+  // From here on bytes beyond ASCII, which have the highest bit anyway, count for nothing.
+  let seen = 0;
+  for (; i <= end - 4; i += 4) {
+    const a = view.getInt32(i, true);
+    const found = (((a ^ swaps) - below33) | ((a ^ backslashes) - lowest)) & ~a & tops;
+    if (found !== 0) {
+      const bit = 24 - Math.clz32(found & -found);
+      sawBeyondAscii = ((seen | (a & ((1 << bit) - 1))) & tops) !== 0;
+      return i + (bit >> 3);
     }
-    seen |= a | b;
+    seen |= a;
   }
   let last = 0;
   for (; i < end; i++) {
