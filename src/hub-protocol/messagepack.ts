@@ -1,7 +1,7 @@
 import { Decoder, ExtensionCodec } from "@msgpack/msgpack";
 import { HubProtocolError } from "../errors.js";
 import type { ByteWriter } from "./byte-writer.js";
-import { insertLengthPrefix, readLengthPrefix } from "./framing.js";
+import { insertLengthPrefix, prefixLength, readLengthPrefix } from "./framing.js";
 import type { HubInput, HubProtocol } from "./hub-protocol.js";
 import {
   type Findings,
@@ -11,6 +11,7 @@ import {
   readFloat,
   readInteger,
   readMapLength,
+  readName,
   readText,
   scan,
 } from "./messagepack-reader.js";
@@ -115,9 +116,11 @@ class MessagePackProtocol implements HubProtocol {
 
   encode(message: HubMessage, out: ByteWriter): void {
     const start = out.length;
-    out.byte(0);
+    const guessed = prefixLength(sizeOf(message));
+    out.reserve(guessed);
+    out.length = start + guessed;
     this.#writeMessage(message, out);
-    insertLengthPrefix(out, start, 1);
+    insertLengthPrefix(out, start, guessed);
   }
 
   /** @returns `undefined` for a message of a type that we do not know. */
@@ -166,7 +169,8 @@ class MessagePackProtocol implements HubProtocol {
     const invocationId = isStream
       ? requiredId(input, end, name)
       : text(input, end, "invocationId") || undefined;
-    const target = text(input, end, "target");
+    const target = readName(input, end);
+    if (target === undefined) throw new HubProtocolError("Reading 'target' as String failed.");
     if (!target) throw new HubProtocolError(`Null or empty target for ${name} message.`);
     let args: unknown[];
     try {
@@ -391,6 +395,16 @@ class MessagePackProtocol implements HubProtocol {
       }
     }
   }
+}
+
+/** About how many bytes a message will have, by the one value that makes most messages large. */
+function sizeOf(message: HubMessage): number {
+  let value: unknown;
+  if (message.type === MessageType.completion) value = message.result;
+  else if (message.type === MessageType.streamItem) value = message.item;
+  else if ("arguments" in message) value = message.arguments[0];
+  if (typeof value === "string") return value.length + 24;
+  return value instanceof Uint8Array ? value.length + 24 : 24;
 }
 
 /** Whether it can be no extension, unless the application has its own. */

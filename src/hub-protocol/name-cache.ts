@@ -1,8 +1,8 @@
-import { asciiText } from "./byte-text.js";
+import { utf8Text } from "./byte-text.js";
 
 const slots = 256;
 /** Longest name that is kept, in words of four bytes. */
-const words = 6;
+const maxWords = 6;
 
 /**
  * Strings for the names that come again and again, so that they are not made anew for each message.
@@ -10,39 +10,44 @@ const words = 6;
  */
 export class NameCache {
   readonly #names = new Array<string>(slots).fill("");
+  /** The names' lengths in bytes. */
+  readonly #lengths = new Uint8Array(slots);
   /** The names' bytes, filled up with zeros. */
-  readonly #words = new Int32Array(slots * words);
+  readonly #words = new Int32Array(slots * maxWords);
 
-  /** The text of `bytes[start, end)`, of which the caller knows that it is ASCII. */
+  /** The text of `bytes[start, end)`, in UTF-8. */
   get(bytes: Uint8Array, view: DataView, start: number, end: number): string {
     const length = end - start;
     if (length === 0) return "";
-    if (length > 4 * words || start + 4 * words > view.byteLength) {
-      return asciiText(bytes, start, end);
+    if (length > 4 * maxWords || start + 4 * maxWords > view.byteLength) {
+      return utf8Text(bytes, start, end);
     }
+    const words = this.#words;
     // The last word goes beyond the name: what is not the name's is shifted out.
-    const count = (length + 3) >> 2;
-    const beyond = 8 * (4 * count - length);
-    let hash = length;
-    let at = start;
-    for (let i = 1; i < count; i++, at += 4) {
-      hash = Math.imul(hash, 31) ^ view.getInt32(at, true);
+    const whole = (length - 1) >> 2;
+    const last = lastWord(view, start, length);
+    let hash = Math.imul(last, 0x9e3779b1) ^ length;
+    for (let i = 0; i < whole; i++) {
+      hash = Math.imul(hash ^ view.getInt32(start + 4 * i, true), 0x9e3779b1);
     }
-    const last = (view.getInt32(at, true) << beyond) >>> beyond;
-    hash = Math.imul(Math.imul(hash, 31) ^ last, 0x9e3779b1) >>> 24;
-    const name = this.#names[hash] as string;
-    const kept = hash * words;
-    if (name.length === length) {
+    const slot = hash >>> 24;
+    const kept = slot * maxWords;
+    if (this.#lengths[slot] === length && words[kept + whole] === last) {
       let i = 0;
-      while (i < count - 1 && view.getInt32(start + 4 * i, true) === this.#words[kept + i]) i++;
-      if (i === count - 1 && this.#words[kept + i] === (last | 0)) return name;
+      while (i < whole && view.getInt32(start + 4 * i, true) === words[kept + i]) i++;
+      if (i === whole) return this.#names[slot] as string;
     }
-    for (let i = 0; i < count - 1; i++) {
-      this.#words[kept + i] = view.getInt32(start + 4 * i, true);
-    }
-    this.#words[kept + count - 1] = last;
-    const text = asciiText(bytes, start, end);
-    this.#names[hash] = text;
-    return text;
+    for (let i = 0; i < whole; i++) words[kept + i] = view.getInt32(start + 4 * i, true);
+    words[kept + whole] = last;
+    this.#lengths[slot] = length;
+    const name = utf8Text(bytes, start, end);
+    this.#names[slot] = name;
+    return name;
   }
+}
+
+/** The bytes of a name that do not fill a word, or the last word that they do. */
+function lastWord(view: DataView, start: number, length: number): number {
+  const beyond = 8 * (-length & 3);
+  return (view.getInt32(start + ((length - 1) & ~3), true) << beyond) >> beyond;
 }
