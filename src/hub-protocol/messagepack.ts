@@ -65,6 +65,8 @@ const voidKind = 2;
 const resultKind = 3;
 
 const nil = new Uint8Array([0xc0]);
+/** Largest memory that may be kept from one message to the next. */
+const maxKept = 1 << 17;
 
 /**
  * The protocol `messagepack`, which sends bytes as bytes and integers of 64 bits exactly.
@@ -126,7 +128,7 @@ class MessagePackProtocol implements HubProtocol {
   /** @returns `undefined` for a message of a type that we do not know. */
   #readMessage(input: HubInput, end: number): HubMessage | undefined {
     const count = arrayLength(input, end, "message");
-    const type = integer(input, end, "messageType", 32);
+    const type = smallInteger(input, end, "messageType");
     switch (type) {
       case MessageType.invocation:
       case MessageType.streamInvocation:
@@ -200,7 +202,7 @@ class MessagePackProtocol implements HubProtocol {
     const type = MessageType.completion;
     const headers = readHeaders(input, end);
     const invocationId = requiredId(input, end, "Completion");
-    const kind = integer(input, end, "resultKind", 32);
+    const kind = smallInteger(input, end, "resultKind");
     let error: string | undefined;
     let hasResult = false;
     let result: unknown;
@@ -234,11 +236,11 @@ class MessagePackProtocol implements HubProtocol {
   #readValue(input: HubInput, end: number, depth: number): unknown {
     const first = input.at < end ? (input.bytes[input.at] as number) : 0xc1;
     let value: unknown;
-    if (first < 0x80 || first >= 0xe0 || (first >= 0xcc && first <= 0xd3)) {
+    if ((first >= 0xa0 && first <= 0xc0) || (first >= 0xd9 && first <= 0xdb)) {
+      value = readText(input, end);
+    } else if (first < 0x80 || first >= 0xe0 || (first >= 0xcc && first <= 0xd3)) {
       value = readInteger(input, end);
       if (this.#rounds && typeof value === "bigint") value = Number(value);
-    } else if ((first >= 0xa0 && first <= 0xc0) || (first >= 0xd9 && first <= 0xdb)) {
-      value = readText(input, end);
     } else if (first === 0xc2 || first === 0xc3) {
       value = readBoolean(input, end);
     } else if (first === 0xca || first === 0xcb) {
@@ -273,7 +275,7 @@ class MessagePackProtocol implements HubProtocol {
       return isExact ? withSmallNumbers(value) : value;
     } finally {
       // It keeps what it read last, and with it the memory of which that is a view.
-      decoder.decode(nil);
+      if (range.buffer.byteLength > maxKept) decoder.decode(nil);
     }
   }
 
@@ -473,6 +475,16 @@ function boolean(input: HubInput, end: number, name: string): boolean {
   return value;
 }
 
+/** An integer that is nearly always a byte. */
+function smallInteger(input: HubInput, end: number, name: string): number {
+  const { bytes, at } = input;
+  if (at < end && (bytes[at] as number) < 0x80) {
+    input.at = at + 1;
+    return bytes[at] as number;
+  }
+  return integer(input, end, name, 32);
+}
+
 function integer(input: HubInput, end: number, name: string, bits: 32 | 64): number {
   const value = readInteger(input, end);
   const limit = 2 ** (bits - 1);
@@ -489,6 +501,10 @@ function requiredId(input: HubInput, end: number, message: string): string {
 }
 
 function readHeaders(input: HubInput, end: number): MessageHeaders | undefined {
+  if (input.at < end && input.bytes[input.at] === 0x80) {
+    input.at++;
+    return undefined;
+  }
   const count = readMapLength(input, end);
   if (count === -1) throw new HubProtocolError("Reading map length for 'headers' failed.");
   if (count === 0) return undefined;
