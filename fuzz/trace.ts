@@ -49,7 +49,7 @@ export function traceOf(input: Buffer, cuts: readonly number[], options: Protoco
     from = to;
   }
   const reader = new FrameReader();
-  reader.push(Buffer.concat(protocol.takeOutput()));
+  reader.push(Buffer.concat([protocol.takeOutput() ?? []].flat()));
   const output: string[] = [];
   for (let frame = reader.read(); frame !== undefined; frame = reader.read()) {
     output.push(`${frame.opcode} ${frame.fin} ${frame.rsv} ${frame.payload.toString("hex")}`);

@@ -2,6 +2,7 @@ import { type CloseInfo, InvalidStateError } from "../errors.js";
 import type { MessageType } from "../protocol/protocol.js";
 import { Deferred, rejected } from "./deferred.js";
 import { Gathering } from "./gathering.js";
+import type { PushedInput } from "./pushed-input.js";
 
 /** A whole text message. */
 export interface TextMessage {
@@ -92,6 +93,7 @@ export class MessageQueue {
   #pending: PendingReceive | undefined;
   #ending: Ending | undefined;
   #endWasReached = false;
+  #isRefusing = false;
 
   /** @param window - Unread bytes, overhead counted, that make the queue full. */
   constructor(owner: MessageQueueOwner, window: number) {
@@ -199,6 +201,27 @@ export class MessageQueue {
     }
   }
 
+  // --- to a sink ---
+
+  /** How the incoming side ended, behind whatever is unread. */
+  get ending(): Ending | undefined {
+    return this.#ending;
+  }
+
+  /** From now on no receive is accepted: what is unread goes to a sink. @throws As a receive does. */
+  refuseReceives(): void {
+    if (this.#pending !== undefined || this.#isRefusing) throw receivePending();
+    this.#isRefusing = true;
+  }
+
+  /** Gives the oldest unread piece away. @returns Whether there was one. */
+  handTo(pushed: PushedInput): boolean {
+    const piece = this.#shift();
+    if (piece === undefined) return false;
+    pushed.push(piece.chunk, piece.start, piece.end, piece.endsMessage);
+    return true;
+  }
+
   // --- from the application ---
 
   /** The next whole message, or the Close frame behind the last one. */
@@ -223,14 +246,7 @@ export class MessageQueue {
     buffer: Uint8Array,
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
-    if (this.#pending !== undefined) {
-      return rejected(
-        new InvalidStateError(
-          "ERR_RECEIVE_PENDING",
-          "Another receive is waiting on this socket; await it before the next one.",
-        ),
-      );
-    }
+    if (this.#pending !== undefined || this.#isRefusing) return rejected(receivePending());
     if (signal?.aborted) return rejected(signal.reason);
     if (kind !== "piece" && this.#pieces[this.#head]?.endsMessage) {
       // The other usual case: a whole message waits already, so nothing has to be set up.
@@ -357,6 +373,13 @@ export class MessageQueue {
     this.#endWasReached = true;
     this.#owner.onEndReached(ending, pending.kind === "iteration");
   }
+}
+
+function receivePending(): InvalidStateError {
+  return new InvalidStateError(
+    "ERR_RECEIVE_PENDING",
+    "Another receive is waiting on this socket; await it before the next one.",
+  );
 }
 
 function answer(kind: PendingReceive["kind"], message: Message): unknown {

@@ -37,6 +37,11 @@ export class OutgoingDeflate {
     return this.#jobs.bytes;
   }
 
+  /** Whether a whole message of `size` bytes would be sent as it is, and at once. */
+  passes(size: number): boolean {
+    return size < this.#threshold && !this.#isInMessage && this.#jobs.isIdle;
+  }
+
   /** Resolves when what was sent so far has been given to the protocol. */
   whenIdle(): Promise<unknown> {
     return this.#jobs.whenIdle();

@@ -54,27 +54,42 @@ export class SendQueue {
     return this.held > 0;
   }
 
-  /** An error for who would send more now, if too much waits already, here or in all. */
+  /** Whether too much waits already, here or in all. @param pending - Bytes not given to `write` yet. */
+  isFull(pending: number, budget: MemoryBudget): boolean {
+    if (this.#waiting(pending) > this.#limit) return true;
+    return this.held > 0 && budget.used > budget.limit;
+  }
+
+  /** An error for who would send more now, if it {@link isFull}. */
   refusal(pending: number, budget: MemoryBudget): SendBufferFullError | undefined {
-    const waiting = this.held + pending + this.#waiters.length * waiterOverhead;
+    if (!this.isFull(pending, budget)) return undefined;
+    const waiting = this.#waiting(pending);
     if (waiting > this.#limit) return new SendBufferFullError(waiting, this.#limit);
-    if (!this.isCongested || budget.used <= budget.limit) return undefined;
     return new SendBufferFullError(budget.used, budget.limit);
   }
 
+  #waiting(pending: number): number {
+    return this.held + pending + this.#waiters.length * waiterOverhead;
+  }
+
   /**
-   * Gives chunks to the socket, together in one write where it can.
+   * Gives output to the socket, several chunks together in one write where it can.
    *
    * @returns Whether the kernel has all of it, so that the memory may be used again.
    */
-  write(chunks: readonly Uint8Array[]): boolean {
+  write(output: Uint8Array | readonly Uint8Array[]): boolean {
     const socket = this.#socket;
-    if (chunks.length > 1) socket.cork();
-    for (const chunk of chunks) {
-      this.#given += chunk.length;
-      socket.write(chunk, this.#onWritten);
+    if (output instanceof Uint8Array) {
+      this.#given += output.length;
+      socket.write(output, this.#onWritten);
+    } else {
+      socket.cork();
+      for (const chunk of output) {
+        this.#given += chunk.length;
+        socket.write(chunk, this.#onWritten);
+      }
+      socket.uncork();
     }
-    if (chunks.length > 1) socket.uncork();
     this.held = socket.writableLength;
     return this.#isTcp && this.held === 0;
   }

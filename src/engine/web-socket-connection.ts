@@ -29,6 +29,7 @@ import type { ResolvedSocketOptions } from "./options.js";
 import { type OutgoingData, OutgoingDeflate, sendPlain } from "./outgoing-deflate.js";
 import { type Flushable, flushNow, flushSoon } from "./output.js";
 import { PreparedMessage } from "./prepared-message.js";
+import { type ByteSink, PushedInput } from "./pushed-input.js";
 import { SendQueue, type SendQueueOwner } from "./send-queue.js";
 import { readFrom } from "./socket-reader.js";
 
@@ -125,8 +126,13 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   #failure: HalyardError | undefined;
   #receivedCloseFirst = false;
   #isFlushScheduled = false;
-  /** Input that was read and not parsed yet, because the queue is full. */
+  /** Input that was read and not parsed yet, because the queue is full or the sink is paused. */
   #unparsed: Buffer | undefined;
+  /** Present once {@link consume} was called; then the queue holds only what came before. */
+  #pushed: PushedInput | undefined;
+  #isHandingOver = false;
+  /** The sink waits to be told that there is room for output again. */
+  #owesDrained = false;
   /** What is counted against the memory budget for this connection. */
   #charged = 0;
   /** A message is being inflated, and what came behind it waits. */
@@ -505,25 +511,167 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     return this.#whenGone.promise;
   }
 
+  // --- for layers above that read and write bytes ---
+
+  /**
+   * @internal Hands everything that is received to `sink` from now on, by direct calls, first what
+   * is unread. `receive` and the loop are of no use any more; sending and closing stay as they are.
+   *
+   * Keep-alive, limits and closing times are those of a connection that is read at once, and while
+   * {@link pauseInput} holds, of one whose queue is full. What a paused sink has not been given is
+   * dropped when the connection is lost.
+   * @throws InvalidStateError `ERR_RECEIVE_PENDING` when a receive waits or there is a sink already.
+   */
+  consume(sink: ByteSink): void {
+    this.#queue.refuseReceives();
+    this.#pushed = new PushedInput(sink, (error) => this.#onSinkError(error));
+    this.#handOver();
+  }
+
+  /** @internal Stops what `sink` is given, after the present call, and then reading. */
+  pauseInput(): void {
+    if (this.#pushed === undefined) return;
+    this.#pushed.isPaused = true;
+    if (!this.#isDiscarding) this.#pause();
+  }
+
+  /** @internal Goes on after {@link pauseInput}, first with what was read meanwhile. */
+  resumeInput(): void {
+    if (this.#pushed === undefined) return;
+    this.#pushed.isPaused = false;
+    this.#handOver();
+  }
+
+  /**
+   * @internal Sends a whole message without a promise.
+   *
+   * @param data - Bytes below 16 KiB are copied before this returns. More may be held until they are
+   *   written, and must not be changed before {@link bufferedAmount} is 0.
+   * @param type - What bytes are sent as; a string is text, a prepared message what it was made of.
+   * @returns `false` when it was refused because the connection cannot send any more or more than
+   *   `maxSendBuffer` waits; in the latter case `onDrained` of the sink follows.
+   */
+  post(data: string | Uint8Array | PreparedMessage, type: MessageType = "binary"): boolean {
+    if (!this.#hasRoomToPost()) return false;
+    this.#keepAlive.noteMessage();
+    if (this.#outgoing === undefined) {
+      sendPlain(this.#protocol, typeOf(data, type), data, true);
+      this.#scheduleFlush();
+    } else {
+      this.#postCompressed(this.#outgoing, data, typeOf(data, type));
+    }
+    return true;
+  }
+
+  /**
+   * @internal Sends `buffer[start..end)` as a whole message, copied before this returns.
+   *
+   * @returns As {@link post} does.
+   */
+  postBytes(buffer: Uint8Array, start: number, end: number, type: MessageType): boolean {
+    if (!this.#hasRoomToPost()) return false;
+    this.#keepAlive.noteMessage();
+    if (this.#outgoing === undefined || this.#outgoing.passes(end - start)) {
+      this.#protocol.sendRange(type, buffer, start, end);
+      this.#scheduleFlush();
+    } else {
+      this.#postCompressed(this.#outgoing, Buffer.copyBytesFrom(buffer, start, end - start), type);
+    }
+    return true;
+  }
+
+  #postCompressed(
+    outgoing: OutgoingDeflate,
+    data: string | Uint8Array | PreparedMessage,
+    type: MessageType,
+  ): void {
+    const sent = outgoing.send(type, data, true, true);
+    if (!(sent instanceof Promise)) {
+      this.#scheduleFlush();
+      return;
+    }
+    // It fails only where the connection was closed meanwhile, which the sink is told of.
+    const flush = () => this.#scheduleFlush();
+    sent.then(flush, flush);
+  }
+
+  #hasRoomToPost(): boolean {
+    if (!this.#maySend) return false;
+    const { memoryBudget } = this.#options;
+    if (!this.#sends.isFull(this.#pending, memoryBudget)) return true;
+    // What is full of this turn's own output may have room once that is written.
+    flushNow(this.#flushable);
+    if (!this.#sends.isFull(this.#pending, memoryBudget)) return true;
+    this.#owesDrained = true;
+    return false;
+  }
+
+  /** Gives the sink what the queue holds, then how that ended, or else goes on reading. */
+  #handOver(): void {
+    const pushed = this.#pushed;
+    // A sink that resumes within a call is given the rest when that call is over.
+    if (pushed === undefined || this.#isHandingOver) return;
+    this.#isHandingOver = true;
+    while (!pushed.isPaused && this.#queue.handTo(pushed));
+    this.#isHandingOver = false;
+    if (pushed.isPaused) return;
+    const { ending } = this.#queue;
+    if (ending === undefined) this.#resume();
+    else if ("close" in ending) pushed.end(ending.close, undefined);
+    else if (this.#ended === undefined) this.#answerViolation(ending.error as ViolationError);
+    else pushed.end(undefined, ending.error as HalyardError);
+  }
+
+  #onSinkError(error: unknown): void {
+    log(this.#options.logger, "error", "what takes a socket's messages threw", { error });
+    if (this.#ended !== undefined) return;
+    this.#queue.discard();
+    this.#protocol.sendClose(CloseCode.internalError, "");
+    this.#fail("ERR_ABORTED", "What takes the messages here threw an error.");
+  }
+
+  /** Tells the sink, in a turn of its own steps: it may send, which a flush must not be part of. */
+  #onRoom(): void {
+    if (!this.#owesDrained || this.#sends.isCongested || this.#outgoing?.isIdle === false) return;
+    this.#owesDrained = false;
+    this.#pushed?.drained();
+  }
+
+  /** Ends what is received, behind whatever is unread. Only the first ending counts. */
+  #endInput(ending: Ending): void {
+    if (this.#pushed === undefined) this.#queue.end(ending);
+    else if ("close" in ending) this.#pushed.end(ending.close, undefined);
+    else {
+      this.#queue.discard();
+      this.#pushed.end(undefined, ending.error as HalyardError);
+    }
+  }
+
   // --- in: transport to queue ---
 
   #onChunk(chunk: Buffer, end: number): void {
     if (this.#ended !== undefined) return;
     this.#keepAlive.noteInput();
-    if (this.#unparsed === undefined) {
-      this.#parse(chunk, end);
-    } else {
-      const all = Buffer.concat([this.#unparsed, chunk.subarray(0, end)]);
-      this.#parse(all, all.length);
-    }
+    if (this.#unparsed === undefined) this.#parse(chunk, end, false);
+    else this.#parseKept(Buffer.concat([this.#unparsed, chunk.subarray(0, end)]));
   }
 
-  /** @param chunk - Nothing may refer to it afterwards: it is used for the next read. */
-  #parse(chunk: Buffer, end: number): void {
+  /** Parses what was read before. */
+  #parseKept(bytes: Buffer): void {
+    // A sink may come back here from within.
+    this.#unparsed = undefined;
+    this.#parse(bytes, bytes.length, true);
+  }
+
+  /** @param isKept - Whether the chunk's memory is ours; if not, it is used for the next read. */
+  #parse(chunk: Buffer, end: number, isKept: boolean): void {
     const used = this.#protocol.receive(chunk, end);
     this.#queue.keep();
-    const isCut = used < end && this.#protocol.isReading;
-    this.#unparsed = isCut ? Buffer.copyBytesFrom(chunk, used, end - used) : undefined;
+    if (used < end && this.#protocol.isReading && this.#ended === undefined) {
+      this.#unparsed = isKept
+        ? chunk.subarray(used, end)
+        : Buffer.copyBytesFrom(chunk, used, end - used);
+    }
     if (this.#protocol.outputSize > 0) this.#scheduleFlush();
     const { memoryBudget } = this.#options;
     if (this.#account() > 0 && memoryBudget.used > memoryBudget.limit) {
@@ -544,10 +692,12 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     if (this.#isDiscarding) return;
     if (endsMessage) this.#keepAlive.noteMessage();
     if (this.#protocol.isCompressed) this.#onCompressed(type, chunk, start, end, endsMessage);
+    else if (this.#pushed !== undefined) this.#pushed.push(chunk, start, end, endsMessage);
     else {
       const { remainingInFrame, isAscii } = this.#protocol;
       this.#queue.push(type, chunk, start, end, remainingInFrame, isAscii, endsFrame, endsMessage);
     }
+    if (this.#pushed !== undefined) return;
     if (this.#queue.isFull(this.#incoming?.size ?? 0)) this.#pause();
   }
 
@@ -562,6 +712,10 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     const message = this.#incoming?.add(type, chunk, start, end, announced, endsMessage);
     if (message === undefined) return;
     const push = (bytes: Buffer) => {
+      if (this.#pushed?.isPaused === false) {
+        this.#pushed.push(bytes, 0, bytes.length, true);
+        return;
+      }
       this.#queue.keep();
       this.#queue.push(type, bytes, 0, bytes.length, 0, false, true, true);
       this.#queue.keep();
@@ -577,7 +731,8 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
       this.#isInflating = false;
       if (this.#ended !== undefined) return;
       if (!this.#isDiscarding) handle();
-      this.#resume();
+      if (this.#pushed === undefined) this.#resume();
+      else this.#handOver();
     };
     const fail = (error: ViolationError) => {
       this.#protocol.stopReading();
@@ -597,10 +752,10 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   /** Goes on reading, first what was read already, when there is room again. */
   #resume(): void {
     if (!this.#protocol.isSuspended || this.#isInflating) return;
-    if (!this.#isDiscarding && !this.#queue.hasRoom) return;
+    if (!this.#isDiscarding && (this.#pushed?.isPaused ?? !this.#queue.hasRoom)) return;
     this.#protocol.isSuspended = false;
     this.#keepAlive.noteInput();
-    if (this.#unparsed !== undefined) this.#parse(this.#unparsed, this.#unparsed.length);
+    if (this.#unparsed !== undefined) this.#parseKept(this.#unparsed);
     else this.#account();
     if (!this.#protocol.isSuspended) this.#socket.resume();
   }
@@ -619,7 +774,9 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
    * @returns By how much the count changed.
    */
   #account(): number {
-    const unread = this.#protocol.isSuspended ? this.#queue.unread : 0;
+    const unread = this.#protocol.isSuspended
+      ? this.#queue.unread + (this.#unparsed?.length ?? 0)
+      : 0;
     const gathered = this.#queue.gathered + (this.#incoming?.size ?? 0);
     const held = gathered + unread + this.#sends.held;
     const change = held - this.#charged;
@@ -661,11 +818,16 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
 
   #flush(): boolean {
     this.#isFlushScheduled = false;
-    const chunks = this.#protocol.takeOutput();
-    if (chunks.length === 0 || this.#socket.destroyed) return true;
-    const isFree = this.#sends.write(chunks);
+    const output = this.#protocol.takeOutput();
+    if (output === undefined || this.#socket.destroyed) return true;
+    const isFree = this.#sends.write(output);
     this.#protocol.isCongested = this.#sends.isCongested;
-    if (this.#protocol.isCongested) this.#account();
+    if (this.#protocol.isCongested) {
+      this.#owesDrained = true;
+      this.#account();
+    } else if (this.#owesDrained) {
+      process.nextTick(() => this.#onRoom());
+    }
     return isFree;
   }
 
@@ -675,6 +837,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     this.#account();
     this.#protocol.sendLatestPong();
     if (this.#protocol.outputSize > 0) this.#scheduleFlush();
+    this.#onRoom();
   }
 
   // --- the end, in every way it can come ---
@@ -683,12 +846,12 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   #onClose(close: CloseInfo): void {
     this.#receivedCloseFirst = this.#protocol.closeSent === undefined;
     if (!this.#receivedCloseFirst) {
-      this.#queue.end({ close });
+      this.#endInput({ close });
       this.#end("closed");
       return;
     }
     this.#limitClosing(this.#options.closeTimeout);
-    this.#queue.end({ close });
+    this.#endInput({ close });
   }
 
   /** The peer broke a rule. The answer waits until the application received what came before. */
@@ -701,8 +864,11 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     });
     this.#failure = error;
     this.#limitClosing(this.#options.closeTimeout);
-    this.#queue.end({ error });
-    if (this.#isDiscarding) this.#answerViolation(error);
+    if (this.#pushed !== undefined) this.#answerViolation(error);
+    else {
+      this.#queue.end({ error });
+      if (this.#isDiscarding) this.#answerViolation(error);
+    }
   }
 
   #onEndReached(ending: Ending, byIteration: boolean): void {
@@ -786,7 +952,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     if (this.#ended !== undefined) return;
     this.#ended = how;
     flushNow(this.#flushable);
-    if (this.#failure !== undefined) this.#queue.end({ error: this.#failure });
+    if (this.#failure !== undefined) this.#endInput({ error: this.#failure });
     const failure = () => this.#closedError("be used");
     this.#keepAlive.end(failure);
     this.#sends.end(failure);

@@ -40,7 +40,9 @@ function nextMaskingKey(): number {
 /** Encodes frames and collects them until they are taken. Holds no memory while it is empty. */
 export class FrameWriter {
   readonly #isMasking: boolean;
-  /** Chunks that are complete; made when the first one is. */
+  /** The first chunk that is complete: mostly the only one, and then there is no list. */
+  #first: Uint8Array | undefined;
+  /** All that are complete, if there is more than one. */
   #chunks: Uint8Array[] | undefined;
   /** Where the chunk under construction lies. */
   #slab: Buffer | undefined;
@@ -101,6 +103,21 @@ export class FrameWriter {
     return true;
   }
 
+  /** Adds a frame with a copy of `source[start..end)`, of which no view is made. */
+  writeRange(first: number, source: Uint8Array, start: number, end: number): void {
+    const length = end - start;
+    if (length >= copyLimit) {
+      const payload = Buffer.copyBytesFrom(source, start, length);
+      if (this.#isMasking) this.#writeMasked(first, payload);
+      else this.#handOver(first, payload);
+      return;
+    }
+    const at = this.#reserve(length + maxHeaderBytes);
+    const to = at + headerLengthFor(length, this.#isMasking);
+    copyRange(source, start, end, slab, to);
+    this.#finish(at, first, to, length);
+  }
+
   /** Adds a whole frame that others send too, as it is; only an end that does not mask can. */
   writeFrame(frame: Uint8Array): void {
     this.#endChunk();
@@ -108,14 +125,34 @@ export class FrameWriter {
     this.size += frame.length;
   }
 
-  /** Takes what was collected: chunks in order. The caller says when they are written by {@link releaseSlab}. */
-  take(): Uint8Array[] {
+  /**
+   * Takes what was collected, in order: one chunk, or several where that spares copying much. The
+   * caller says when they are written by {@link releaseSlab}.
+   */
+  take(): Uint8Array | Uint8Array[] | undefined {
     this.#endChunk();
-    const chunks = this.#chunks ?? [];
+    const first = this.#first;
+    const chunks = this.#chunks;
+    const size = this.size;
+    this.#first = undefined;
     this.#chunks = undefined;
     this.#slab = undefined;
     this.size = 0;
-    return chunks;
+    if (chunks === undefined) return first;
+    return size < copyLimit ? this.#join(chunks, size) : chunks;
+  }
+
+  /** One write of small chunks costs less than the kernel's, and Node's, work with a list of them. */
+  #join(chunks: readonly Uint8Array[], size: number): Uint8Array {
+    const start = this.#reserve(size);
+    let at = start;
+    for (const chunk of chunks) {
+      copyRange(chunk, 0, chunk.length, slab, at);
+      at += chunk.length;
+    }
+    slabUsed = at;
+    this.#slab = undefined;
+    return slab.subarray(start, at);
   }
 
   /** Room for `bytes` at the returned index of the slab, continuing our chunk where possible. */
@@ -166,7 +203,25 @@ export class FrameWriter {
   }
 
   #push(chunk: Uint8Array): void {
-    if (this.#chunks === undefined) this.#chunks = [chunk];
+    if (this.#first === undefined) this.#first = chunk;
+    else if (this.#chunks === undefined) this.#chunks = [this.#first, chunk];
     else this.#chunks.push(chunk);
   }
+}
+
+/** Below this many bytes a loop is over sooner than the view is made that `set` and `copy` need. */
+const viewFrom = 128;
+
+function copyRange(
+  source: Uint8Array,
+  start: number,
+  end: number,
+  target: Uint8Array,
+  at: number,
+): void {
+  if (end - start >= viewFrom) {
+    target.set(start === 0 && end === source.length ? source : source.subarray(start, end), at);
+    return;
+  }
+  for (let from = start, to = at; from < end; from++, to++) target[to] = source[from] as number;
 }

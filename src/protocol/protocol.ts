@@ -299,6 +299,11 @@ export class Protocol implements HeaderRules {
     return false;
   }
 
+  /** Adds a whole message, `source[start..end)`, which is copied. */
+  sendRange(type: MessageType, source: Uint8Array, start: number, end: number): void {
+    this.#writer.writeRange(firstByte(Opcode[type], true), source, start, end);
+  }
+
   /** Whether a message was begun with `sendData` and not ended. */
   get isSendingFragments(): boolean {
     return this.#isSendingFragments;
@@ -355,8 +360,8 @@ export class Protocol implements HeaderRules {
     return this.#writer.size;
   }
 
-  /** Takes the bytes to be written, in chunks. */
-  takeOutput(): Uint8Array[] {
+  /** Takes the bytes to be written: see {@link FrameWriter.take}. */
+  takeOutput(): Uint8Array | Uint8Array[] | undefined {
     return this.#writer.take();
   }
 

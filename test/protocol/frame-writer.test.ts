@@ -4,6 +4,11 @@ import { firstByte } from "#dist/protocol/frame.js";
 import { copyLimit, FrameWriter, releaseSlab } from "#dist/protocol/frame-writer.js";
 import { encodeFrame, type Frame, FrameReader, opcode } from "../../conformance/frames.js";
 
+/** What a writer has, in chunks. */
+function takeFrom(writer: FrameWriter): Uint8Array[] {
+  return [writer.take() ?? []].flat();
+}
+
 /** Copies what was taken, as a socket would have written it, and reads it as frames. */
 function framesOf(chunks: readonly Uint8Array[]): Frame[] {
   const reader = new FrameReader();
@@ -51,7 +56,7 @@ for (const isMasking of [false, true]) {
         const original = Buffer.from(payload);
         const isHandedOver = writer.writeBytes(firstByte(opcode.binary, true), payload);
         assert.equal(isHandedOver, !isMasking && size >= copyLimit);
-        const chunks = writer.take();
+        const chunks = takeFrom(writer);
         assert.deepEqual(framesOf(chunks), [frame(opcode.binary, original, isMasking)]);
         assert.ok(payload.equals(original));
         assert.equal(chunks.includes(payload), isHandedOver);
@@ -64,7 +69,7 @@ for (const isMasking of [false, true]) {
           const writer = new FrameWriter(isMasking);
           writer.writeText(firstByte(opcode.text, false), text);
           const { size: announced } = writer;
-          const chunks = writer.take();
+          const chunks = takeFrom(writer);
           assert.equal(
             announced,
             chunks.reduce((sum, chunk) => sum + chunk.length, 0),
@@ -84,7 +89,7 @@ for (const isMasking of [false, true]) {
       }
       for (const text of texts) writer.writeText(firstByte(opcode.text, true), text);
       assert.deepEqual(
-        framesOf(writer.take()),
+        framesOf(takeFrom(writer)),
         texts.map((text) => frame(opcode.text, text, isMasking)),
       );
       releaseSlab(true);
@@ -95,7 +100,7 @@ for (const isMasking of [false, true]) {
       writer.writeText(firstByte(opcode.text, true), "a\ud800b\udc00");
       writer.writeText(firstByte(opcode.text, true), "\udbff");
       assert.deepEqual(
-        framesOf(writer.take()).map(({ payload }) => payload.toString()),
+        framesOf(takeFrom(writer)).map(({ payload }) => payload.toString()),
         ["a\ufffdb\ufffd", "\ufffd"],
       );
       releaseSlab(true);
@@ -110,8 +115,8 @@ for (const isMasking of [false, true]) {
         writers[who].writeBytes(firstByte(opcode.binary, true), payload);
         expected[who].push(frame(opcode.binary, payload, isMasking));
       }
-      assert.deepEqual(framesOf(writers[0].take()), expected[0]);
-      assert.deepEqual(framesOf(writers[1].take()), expected[1]);
+      assert.deepEqual(framesOf(takeFrom(writers[0])), expected[0]);
+      assert.deepEqual(framesOf(takeFrom(writers[1])), expected[1]);
       releaseSlab(true);
     });
 
@@ -125,7 +130,7 @@ for (const isMasking of [false, true]) {
           expected.push(frame(opcode.binary, payload, isMasking));
         }
       }
-      assert.deepEqual(framesOf(writer.take()), expected);
+      assert.deepEqual(framesOf(takeFrom(writer)), expected);
       releaseSlab(true);
     });
   });
@@ -138,12 +143,67 @@ describe("a frame that was encoded before", () => {
     writer.writeText(firstByte(opcode.text, true), "before");
     writer.writeFrame(encoded);
     writer.writeText(firstByte(opcode.text, true), "after");
-    const chunks = writer.take();
-    assert.ok(chunks.includes(encoded));
+    const chunks = takeFrom(writer);
     assert.deepEqual(
       framesOf(chunks).map(({ payload }) => payload.toString()),
       ["before", "for many", "after"],
     );
+    releaseSlab(true);
+  });
+});
+
+describe("ranges of bytes", () => {
+  for (const isMasking of [false, true]) {
+    it(`are copied, ${isMasking ? "masking" : "not masking"}`, () => {
+      const source = Buffer.alloc(80_000, "The quick brown fox ");
+      const original = Buffer.from(source);
+      const writer = new FrameWriter(isMasking);
+      const expected: Frame[] = [];
+      for (const size of [0, 1, 127, 128, 129, copyLimit - 1, copyLimit, 70_000]) {
+        // A plain array of bytes has no methods of a Buffer.
+        const from = size % 2 === 0 ? source : new Uint8Array(source);
+        writer.writeRange(firstByte(opcode.text, true), from, 7, 7 + size);
+        expected.push(frame(opcode.text, source.subarray(7, 7 + size), isMasking));
+        from.fill(0, 0, 7 + size);
+        original.copy(source);
+      }
+      assert.deepEqual(framesOf(takeFrom(writer)), expected);
+      releaseSlab(true);
+    });
+  }
+});
+
+describe("chunks", () => {
+  it("are the prepared frame itself where it is alone", () => {
+    const writer = new FrameWriter(false);
+    const encoded = encodeFrame({ opcode: opcode.text, payload: "for many" }, "server");
+    writer.writeFrame(encoded);
+    assert.equal(writer.take(), encoded);
+  });
+
+  it("become one where they are small, and stay what they are where they are large", () => {
+    const small = encodeFrame({ opcode: opcode.text, payload: "for many" }, "server");
+    const large = encodeFrame({ opcode: opcode.text, payload: "x".repeat(copyLimit) }, "server");
+    const writer = new FrameWriter(false);
+    for (let index = 0; index < 3; index++) writer.writeFrame(small);
+    assert.deepEqual(takeFrom(writer), [Buffer.concat([small, small, small])]);
+    for (const each of [small, large, small]) writer.writeFrame(each);
+    assert.deepEqual(takeFrom(writer), [small, large, small]);
+    releaseSlab(true);
+  });
+
+  it("that were joined are not written over by the next ones", () => {
+    const writers = Array.from({ length: 40 }, () => new FrameWriter(false));
+    const encode = (index: number) =>
+      encodeFrame({ opcode: opcode.text, payload: `${index} `.repeat(500) }, "server");
+    for (const [index, writer] of writers.entries()) {
+      for (let times = 0; times < 3; times++) writer.writeFrame(encode(index));
+    }
+    const taken = writers.map(takeFrom);
+    for (const [index, chunks] of taken.entries()) {
+      const one = encode(index);
+      assert.deepEqual(Buffer.concat(chunks), Buffer.concat([one, one, one]));
+    }
     releaseSlab(true);
   });
 });
@@ -154,7 +214,7 @@ describe("FrameWriter's memory", () => {
     for (let round = 0; round < 8; round++) {
       const before = new FrameWriter(false);
       before.writeBytes(firstByte(opcode.binary, true), secret);
-      before.take();
+      takeFrom(before);
       releaseSlab(true);
 
       const writer = new FrameWriter(false);
@@ -166,7 +226,7 @@ describe("FrameWriter's memory", () => {
         writer.writeBytes(firstByte(opcode.ping, true), Buffer.from("p"));
         expected.push(frame(opcode.text, text, false), frame(opcode.ping, "p", false));
       }
-      const chunks = writer.take();
+      const chunks = takeFrom(writer);
       assert.ok(!Buffer.concat(chunks).includes("SECRET"));
       assert.deepEqual(framesOf(chunks), expected);
       releaseSlab(true);
@@ -176,23 +236,23 @@ describe("FrameWriter's memory", () => {
   it("does not write over bytes that are still being sent", () => {
     const first = new FrameWriter(false);
     first.writeText(firstByte(opcode.text, true), "still on its way");
-    const chunks = first.take();
+    const chunks = takeFrom(first);
     const sent = Buffer.concat(chunks);
     releaseSlab(false);
     const second = new FrameWriter(false);
     second.writeText(firstByte(opcode.text, true), "X".repeat(20_000));
-    second.take();
+    takeFrom(second);
     releaseSlab(true);
     assert.ok(Buffer.concat(chunks).equals(sent));
   });
 
   it("has nothing after it was taken from", () => {
     const writer = new FrameWriter(false);
-    assert.deepEqual(writer.take(), []);
+    assert.deepEqual(takeFrom(writer), []);
     writer.writeBytes(firstByte(opcode.binary, true), Buffer.from("x"));
-    writer.take();
+    takeFrom(writer);
     assert.equal(writer.size, 0);
-    assert.deepEqual(writer.take(), []);
+    assert.deepEqual(takeFrom(writer), []);
     releaseSlab(true);
   });
 });
@@ -205,7 +265,7 @@ describe("masking keys", () => {
     for (let index = 0; index < 3000; index++) {
       writer.writeBytes(firstByte(opcode.binary, true), Buffer.alloc(4));
       // A payload of zeros is the key itself.
-      keys.add(Buffer.concat(writer.take()).subarray(6).toString("hex"));
+      keys.add(Buffer.concat(takeFrom(writer)).subarray(6).toString("hex"));
       releaseSlab(true);
     }
     // Two of 3000 random keys of 32 bits are alike once in a thousand runs; ten never are.

@@ -1,0 +1,67 @@
+import { ByteWriter } from "../hub-protocol/byte-writer.js";
+
+/** Whoever has bytes in the shared output. */
+export interface OutputOwner {
+  /** Takes what was written on its behalf; the bytes are used again afterwards. */
+  deliver(bytes: Uint8Array, start: number, end: number): void;
+}
+
+/** A run of one owner beyond this is delivered within the turn. */
+const runLimit = 32 * 1024;
+
+/**
+ * Where hub connections encode what they send.
+ *
+ * One writer serves all of them, and what one connection writes without another in between is
+ * delivered in one piece, at the latest at the end of the turn: the answers to many calls that came
+ * together leave as one WebSocket frame, and nothing is allocated for any of them.
+ */
+export class Output {
+  readonly #writer = new ByteWriter(Buffer.allocUnsafeSlow, 64 * 1024);
+  #owner: OutputOwner | undefined;
+  #start = 0;
+  #isFlushScheduled = false;
+  readonly #onTick = () => {
+    this.#isFlushScheduled = false;
+    this.flush();
+  };
+
+  /** The writer, for a message of `owner`; {@link written} follows. */
+  claim(owner: OutputOwner): ByteWriter {
+    if (this.#owner !== owner) {
+      this.flush();
+      this.#owner = owner;
+      this.#start = this.#writer.length;
+    }
+    return this.#writer;
+  }
+
+  /** What was claimed is written. */
+  written(): void {
+    if (this.#writer.length - this.#start > runLimit) {
+      this.flush();
+    } else if (!this.#isFlushScheduled) {
+      this.#isFlushScheduled = true;
+      process.nextTick(this.#onTick);
+    }
+  }
+
+  /** Delivers what is pending, if it is of `owner`, so that something else may follow it. */
+  flushOf(owner: OutputOwner): void {
+    if (this.#owner === owner) this.flush();
+  }
+
+  flush(): void {
+    const owner = this.#owner;
+    if (owner === undefined) return;
+    this.#owner = undefined;
+    const writer = this.#writer;
+    const start = this.#start;
+    const end = writer.length;
+    if (end > start) owner.deliver(writer.bytes, start, end);
+    // Unless the delivery itself, by ending the connection, made somebody write.
+    if (this.#owner === undefined) writer.length = 0;
+  }
+}
+
+export const output = new Output();
