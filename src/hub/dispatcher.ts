@@ -152,7 +152,8 @@ export class Dispatcher {
     }
     this.#prepare(call, method, message).then(
       (args) => {
-        if (args === undefined) this.#end(call);
+        // Who left meanwhile was told good-bye already: nothing of it runs any more.
+        if (args === undefined || !call.connection.isOpen) this.#end(call);
         else this.#run(call, method, message, args);
       },
       (error) => this.#answerError(call, this.#failedToInvoke(method.name, error)),
@@ -314,12 +315,15 @@ export class Dispatcher {
 
   #end(call: HubCall): void {
     call.connection.endCall(call);
-    const { hub } = call;
-    if (hub !== undefined && (Symbol.asyncDispose in hub || Symbol.dispose in hub)) {
-      disposeOf(hub as Disposables).catch((error) =>
-        log(this.#options.logger, "error", "a hub's dispose method threw", { error }),
-      );
-    }
+    if (call.hub !== undefined) this.disposeOf(call.hub);
+  }
+
+  /** Lets go of what a hub object made for its one call, like a database session. */
+  disposeOf(hub: Hub<object>): void {
+    if (!(Symbol.asyncDispose in hub || Symbol.dispose in hub)) return;
+    dispose(hub as Disposables).catch((error) =>
+      log(this.#options.logger, "error", "a hub's dispose method threw", { error }),
+    );
   }
 
   // --- streams to the client ---
@@ -412,8 +416,7 @@ function wrongMode(method: HubMethod, wantsStream: boolean): string {
 
 type Disposables = Partial<AsyncDisposable & Disposable>;
 
-/** What a hub made for one call may need when the call is over, like a database session. */
-async function disposeOf(hub: Disposables): Promise<void> {
+async function dispose(hub: Disposables): Promise<void> {
   if (hub[Symbol.asyncDispose] !== undefined) await hub[Symbol.asyncDispose]?.();
   else hub[Symbol.dispose]?.();
 }

@@ -176,6 +176,11 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     return this.#whenDone.promise;
   }
 
+  /** Whether messages come and go. */
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
   get #hasEnded(): boolean {
     return this.#state === "closing" || this.#state === "closed";
   }
@@ -326,6 +331,8 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     if (version < 2) connection.allowsReconnect = false;
     if (connection.allowsReconnect) this.#buffer = new MessageBuffer(this.#handler.kept);
     this.#answerHandshake();
+    // The transport may have ended at that.
+    if (this.#hasEnded) return;
     this.#handler.manager.add(this);
     this.#isConnecting = true;
     this.#connecting = this.#handler.connected(this).then(
@@ -719,7 +726,10 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
   }
 
   userChanged(): void {
-    if (!this.#hasEnded && this.#state !== "handshake") this.#handler.userChanged(this);
+    if (this.#state !== "open") return;
+    // What is sent to a user must not reach somebody else.
+    if (this.#connection.userId !== this.userId) this.disconnect({});
+    else this.#handler.userChanged(this);
   }
 
   // --- time ---
@@ -873,6 +883,8 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
 
   /** Tells the application, if it was told of the client before; never rejects. */
   async #disconnected(error: Error | undefined): Promise<void> {
+    // Who ends the connection inside of onConnected does so before its promise is there.
+    await nothingToWaitFor;
     if (await this.#connecting) await this.#handler.disconnected(this, error);
   }
 }
