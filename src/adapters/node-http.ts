@@ -4,6 +4,9 @@ import { defaultLogger, type Logger, log } from "../engine/logger.js";
 import type { WebSocketOptions } from "../engine/options.js";
 import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
+import type { Hub, HubClass } from "../hub/hub.js";
+import { hubHandler } from "../hub/hub-handler.js";
+import type { HubOptions } from "../hub/options.js";
 import { Endpoint } from "../transports/endpoint.js";
 import { type Exchange, pathOf } from "../transports/exchange.js";
 import type { ConnectionOptions } from "../transports/options.js";
@@ -46,11 +49,25 @@ export function webSockets(options?: WebSocketOptions): Middleware {
 }
 
 /**
- * Middleware that serves connections without hubs at `path`, over all three transports, and calls
- * `next` for every other request.
+ * Serves a hub at `path`, with negotiate and all three transports, and leaves every other request
+ * alone. What is registered in front runs for each of its requests.
  *
- * WebSockets need `handleUpgrades(server)`. The link lasts as long as the socket, event stream or
- * poll that its request is.
+ * WebSockets need `handleUpgrades(server)`. The link lasts as long as the socket, event stream or poll.
+ * @throws RangeError or TypeError, naming the option, when one is wrong.
+ * @example http.createServer(compose([mapHub("/chat", ChatHub)]))
+ */
+// biome-ignore lint/suspicious/noExplicitAny: hubs with clients of any kind.
+export function mapHub<THub extends Hub<any>>(
+  path: string,
+  hubClass: HubClass<THub>,
+  options: HubOptions<THub> & ConnectionOptions = {},
+): Middleware {
+  return serve(new Endpoint(path, hubHandler(hubClass, options), options));
+}
+
+/**
+ * Serves connections without hubs at `path` as {@link mapHub} serves a hub.
+ *
  * @throws RangeError or TypeError, naming the option, when one is wrong.
  * @example http.createServer(compose([mapConnection("/echo", handler)]))
  */

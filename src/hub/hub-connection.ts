@@ -796,8 +796,9 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
   /** The transport has ended. */
   closed(end: ConnectionEnd): void {
     const error = end.cause === "timeout" || end.error !== undefined ? end.error : undefined;
-    if (end.cause === "shutdown") {
-      this.#finish({ type: MessageType.close, allowReconnect: true }, "shutdown", error);
+    if (end.cause === "shutdown" || end.cause === "expired") {
+      const reason = end.cause === "shutdown" ? "shutdown" : "done";
+      this.#finish({ type: MessageType.close, allowReconnect: true }, reason, error);
     } else {
       this.#isPresent = false;
       this.#finish(undefined, "done", error);

@@ -1,5 +1,5 @@
-import { log } from "../engine/logger.js";
 import type { ConnectionRequest } from "../hub/transport.js";
+import { log } from "../logger.js";
 import { type Exchange, pathOf, queryOf } from "./exchange.js";
 import type { Principal } from "./http-connection.js";
 import type { ResolvedConnectionOptions } from "./options.js";

@@ -1,5 +1,5 @@
-import { type Logger, log } from "../engine/logger.js";
 import { originPolicy } from "../engine/origin.js";
+import { type Logger, log } from "../logger.js";
 import type { Exchange } from "./exchange.js";
 
 /** Origins that are remembered, so that a stranger cannot fill the log or the memory. */

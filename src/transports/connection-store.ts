@@ -1,8 +1,8 @@
 import { randomFillSync } from "node:crypto";
 import { isIPv6 } from "node:net";
 import { type Beating, startBeat, stopBeat } from "../engine/heartbeat.js";
-import { log } from "../engine/logger.js";
 import type { ConnectionHandler } from "../hub/transport.js";
+import { log } from "../logger.js";
 import { type ConnectionOwner, HttpConnection, type Principal } from "./http-connection.js";
 import type { ResolvedConnectionOptions } from "./options.js";
 
@@ -11,7 +11,8 @@ const beatPeriod = 1_000;
 
 /** What negotiate knows of a connection to be. */
 export interface NewConnection {
-  readonly version: 0 | 1;
+  /** Of negotiate. */
+  readonly version: number;
   readonly allowsReconnect: boolean;
   readonly principal: Principal;
   readonly remoteAddress: string | undefined;

@@ -1,10 +1,15 @@
 import { constants } from "node:buffer";
-import { log } from "../engine/logger.js";
 import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
 import type { ConnectionHandler, ConnectionRequest, TransportName } from "../hub/transport.js";
-import { asksForWebSocket } from "../protocol/handshake.js";
-import { Authentication, isSameUser, noteMappedPath } from "./authentication.js";
+import {
+  allTransports,
+  chooseNegotiateVersion,
+  encodeNegotiateRedirect,
+  encodeNegotiateResponse,
+} from "../hub-protocol/negotiate.js";
+import { log } from "../logger.js";
+import { Authentication, isSameUser, noteMappedPath, subPaths } from "./authentication.js";
 import { BrowserAdvice } from "./browser-advice.js";
 import { ConnectionStore } from "./connection-store.js";
 import {
@@ -17,11 +22,12 @@ import {
 } from "./exchange.js";
 import { HttpConnection, type Principal } from "./http-connection.js";
 import { LongPolling, uncached } from "./long-polling.js";
-import { negotiation, type RequestedVersion, readVersion } from "./negotiation.js";
 import { type ConnectionOptions, resolveConnectionOptions } from "./options.js";
 import { ServerSentEvents } from "./server-sent-events.js";
 import { Servers } from "./servers.js";
 import { WebSocketCarrier } from "./web-sockets.js";
+
+export { subPaths };
 
 /** What a request to a mapped path is for. */
 export type Route = "connect" | "negotiate" | "refresh";
@@ -147,17 +153,17 @@ export class Endpoint {
     const principal = await this.#admit(exchange, transportRequest);
     const { options } = this.#store;
     const query = queryOf(request.url ?? "");
-    const version = readVersion(parameter(query, "negotiateVersion"), options);
+    const version = chooseNegotiateVersion(
+      parameter(query, "negotiateVersion"),
+      options.minimumProtocolVersion,
+    );
     const answer = async () => {
-      if ("error" in version) return version;
+      if (typeof version === "string") return version;
       const redirect = await options.redirect?.(transportRequest);
-      if (redirect !== undefined) {
-        const { url, accessToken } = redirect;
-        return negotiation({ version: version.version, redirect: { url, accessToken } });
-      }
+      if (redirect !== undefined) return encodeNegotiateRedirect(redirect, version);
       return this.#newNegotiation(exchange, principal, version, query);
     };
-    const body = Buffer.from(JSON.stringify(await answer()), "utf8");
+    const body = Buffer.from(await answer(), "utf8");
     this.#advice.look(exchange);
     const headers = { "Content-Type": "application/json", "Content-Length": body.length };
     exchange.respond(200, headers, body);
@@ -166,9 +172,9 @@ export class Endpoint {
   #newNegotiation(
     exchange: Exchange,
     principal: Principal,
-    { version }: RequestedVersion,
+    version: number,
     query: URLSearchParams,
-  ): object {
+  ): string {
     const server = this.#servers.note(exchange.request);
     if (this.#servers.isClosing(server)) throw unavailable("The server is shutting down.");
     const { options } = this.#store;
@@ -188,20 +194,20 @@ export class Endpoint {
         transports.includes("WebSockets"),
     });
     connection.server = server;
-    const lifetime = (principal.expiresAt - Date.now()) / 1000;
-    return negotiation({
+    return encodeNegotiateResponse({
       version,
-      connection,
-      transports,
-      tokenLifetimeSeconds:
-        options.enableAuthenticationRefresh && Number.isFinite(lifetime)
-          ? Math.max(0, Math.floor(lifetime))
-          : undefined,
+      connectionId: connection.id,
+      connectionToken: connection.token,
+      useStatefulReconnect: connection.allowsReconnect,
+      tokenLifetimeSeconds: options.enableAuthenticationRefresh ? lifetimeOf(principal) : undefined,
+      availableTransports: allTransports.filter(({ transport }) =>
+        transports.includes(transport as TransportName),
+      ),
     });
   }
 
   #create(wanted: {
-    version: 0 | 1;
+    version: number;
     exchange: Exchange;
     principal: Principal;
     isPending: boolean;
@@ -217,8 +223,10 @@ export class Endpoint {
   // --- connect ---
 
   async #connect(exchange: Exchange): Promise<void> {
-    const { request } = exchange;
-    if (asksForWebSocket(request)) return this.#connectWebSocket(exchange);
+    const { request, response } = exchange;
+    const hooks = { takeOver: () => exchange.takeOver() };
+    const manager = this.#webSockets.manager(request, response, hooks);
+    if (manager.isWebSocketRequest) return this.#connectWebSocket(exchange, manager);
     const transportRequest = new TransportRequest(exchange);
     const principal = await this.#admit(exchange, transportRequest);
     const connection = this.#find(exchange);
@@ -275,16 +283,12 @@ export class Endpoint {
     await carrier.poll(exchange);
   }
 
-  async #connectWebSocket(exchange: Exchange): Promise<void> {
-    const { request, response } = exchange;
-    const hooks = { takeOver: () => exchange.takeOver() };
+  async #connectWebSocket(exchange: Exchange, manager: WebSocketManager): Promise<void> {
     // Whoever has `webSockets()` in front said there which origins may connect.
     const isJudged =
       exchange.webSockets !== undefined && this.#store.options.allowedOrigins === undefined;
-    const manager = isJudged
-      ? this.#webSockets.manager(request, response, hooks)
-      : this.#webSockets.manage(request, response, hooks);
-    if (typeof manager === "string") throw new Refusal(403, manager);
+    const refusal = isJudged ? undefined : this.#webSockets.originRefusal(manager);
+    if (refusal !== undefined) throw new Refusal(403, refusal);
     const { options } = this.#store;
     const token = parameter(queryOf(exchange.request.url ?? ""), "id");
     // What it was when the request came tells a race from a mistake.
@@ -421,15 +425,10 @@ export class Endpoint {
     }
     if (connection.state === "ended") throw refreshError(404, "connection_not_found");
     connection.setPrincipal(principal, true);
-    const lifetime = Math.floor((principal.expiresAt - Date.now()) / 1000);
-    const body = Number.isFinite(lifetime) ? { tokenLifetimeSeconds: Math.max(0, lifetime) } : {};
-    this.#respondJson(exchange, 200, body);
-  }
-
-  #respondJson(exchange: Exchange, status: number, value: object): void {
-    const body = Buffer.from(JSON.stringify(value), "utf8");
+    const answer = JSON.stringify({ tokenLifetimeSeconds: lifetimeOf(principal) });
+    const body = Buffer.from(answer, "utf8");
     const headers = { "Content-Type": "application/json", "Content-Length": body.length };
-    exchange.respond(status, headers, body);
+    exchange.respond(200, headers, body);
   }
 
   // --- what they have in common ---
@@ -523,7 +522,7 @@ export class Endpoint {
 
   /** Who sends a body that nobody wants must not go on for ever. */
   #hangUp({ request, response }: Exchange): ResponseHeaders {
-    if (request.complete || asksForWebSocket(request)) return {};
+    if (request.complete || request.method === "GET") return {};
     response.once("finish", () => {
       if (!request.complete) setImmediate(() => request.destroy());
     });
@@ -549,6 +548,12 @@ export class Endpoint {
     await Promise.race([Promise.all(ended), timeIsOver]);
     clearTimeout(timer);
   }
+}
+
+/** How long authentication is good, in seconds; `undefined` if for ever. */
+function lifetimeOf({ expiresAt }: Principal): number | undefined {
+  if (!Number.isFinite(expiresAt)) return undefined;
+  return Math.max(0, Math.floor((expiresAt - Date.now()) / 1000));
 }
 
 const challenge: ResponseHeaders = { "WWW-Authenticate": "Bearer" };

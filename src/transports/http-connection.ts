@@ -1,4 +1,3 @@
-import { log } from "../engine/logger.js";
 import type {
   CloseReason,
   Connection,
@@ -10,6 +9,7 @@ import type {
   TransportName,
 } from "../hub/transport.js";
 import type { TransferFormat } from "../hub-protocol/hub-protocol.js";
+import { log } from "../logger.js";
 import type { ResolvedConnectionOptions } from "./options.js";
 import { Uploads } from "./uploads.js";
 

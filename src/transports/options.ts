@@ -1,6 +1,7 @@
-import { defaultLogger, type Logger } from "../engine/logger.js";
 import { integer, type SocketOptions } from "../engine/options.js";
 import type { ConnectionRequest, TransportName } from "../hub/transport.js";
+import type { NegotiateRedirect } from "../hub-protocol/negotiate.js";
+import { defaultLogger, type Logger } from "../logger.js";
 
 /** Options of the WebSocket transport; those of the engine's sockets that make sense here too. */
 export interface WebSocketTransportOptions
@@ -23,14 +24,6 @@ export interface WebSocketTransportOptions
 export interface LongPollingOptions {
   /** Time after which a poll without data is answered, in milliseconds. Default 90 000. */
   readonly pollTimeout?: number;
-}
-
-/** Where negotiate sends a client instead of serving it. */
-export interface NegotiateRedirect {
-  /** Absolute address of another endpoint. */
-  readonly url: string;
-  /** What the client shows there instead of a token of its own. */
-  readonly accessToken?: string | undefined;
 }
 
 /** What `onAuthenticationRefresh` decides about. */

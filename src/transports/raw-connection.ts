@@ -1,6 +1,5 @@
-import { Deferred, quiet, rejected } from "../engine/deferred.js";
+import { Deferred, quiet, rejected } from "../deferred.js";
 import { Gathering } from "../engine/gathering.js";
-import { type Logger, log } from "../engine/logger.js";
 import { ConnectionClosedError, InvalidStateError, SendBufferFullError } from "../errors.js";
 import type {
   Connection,
@@ -10,7 +9,7 @@ import type {
   ConnectionRequest,
   TransportName,
 } from "../hub/transport.js";
-import type { MessageType } from "../protocol/protocol.js";
+import { type Logger, log } from "../logger.js";
 import { type ConnectionOptions, resolveConnectionOptions } from "./options.js";
 
 /** Bytes waiting for a client above which a send is refused; only who does not await gets there. */
@@ -24,7 +23,7 @@ export interface RawSendOptions {
    * What bytes are sent as over WebSockets; `"text"` is for whole messages of UTF-8, and is not
    * checked. Default `"binary"`.
    */
-  readonly type?: MessageType;
+  readonly type?: "text" | "binary";
 }
 
 /**
@@ -224,7 +223,7 @@ class RawReceiver implements ConnectionReceiver {
 
   // --- out ---
 
-  send(data: RawData, type: MessageType): Promise<void> {
+  send(data: RawData, type: "text" | "binary"): Promise<void> {
     if (this.#end !== undefined) return rejected(this.#closedError());
     const connection = this.#connection;
     const waiting = connection.bufferedBytes;

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { Gathering } from "../engine/gathering.js";
-import { log } from "../engine/logger.js";
+import { log } from "../logger.js";
 import type { Exchange } from "./exchange.js";
 import type { HttpConnection } from "./http-connection.js";
 

@@ -3,15 +3,14 @@ import type { ByteSink } from "../engine/pushed-input.js";
 import type { WebSocketConnection } from "../engine/web-socket-connection.js";
 import type { CloseInfo, HalyardError } from "../errors.js";
 import type { CloseReason, ConnectionEnd, SharedBytes } from "../hub/transport.js";
-import { CloseCode } from "../protocol/close.js";
-import type { MessageType } from "../protocol/protocol.js";
 import type { Carrier, HttpConnection } from "./http-connection.js";
 import { preparedOf } from "./prepared.js";
 
+/** @see RFC 6455 §7.4.1 */
 const codes: Record<CloseReason, readonly [number, string]> = {
-  done: [CloseCode.normalClosure, ""],
-  error: [CloseCode.internalError, ""],
-  shutdown: [CloseCode.goingAway, "server shutting down"],
+  done: [1000, ""],
+  error: [1011, ""],
+  shutdown: [1001, "server shutting down"],
 };
 
 /** A connection over one WebSocket, whose messages are a stream of bytes. */
@@ -106,6 +105,6 @@ function endOf(close: CloseInfo | undefined, error: HalyardError | undefined): C
   return { cause: "local", error };
 }
 
-function typeOf(format: HttpConnection["format"]): MessageType {
+function typeOf(format: HttpConnection["format"]): "text" | "binary" {
   return format === "Text" ? "text" : "binary";
 }
