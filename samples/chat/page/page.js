@@ -112,7 +112,10 @@ function listen(hub) {
   hub.on("left", (name) => conversation.showEvent("left", name));
   hub.on("typing", showTyping);
   // What this handler returns is the result that the hub waits for.
-  hub.on("confirm", (from, question) => conversation.askReader(from, question));
+  hub.on("confirm", (from, question) => {
+    hideTyping();
+    return conversation.askReader(from, question);
+  });
   hub.on("answered", (name, question, { yes, no }) =>
     conversation.showEvent("answered", name, question, yes, no),
   );
@@ -143,7 +146,7 @@ async function send() {
   const text = messageBox.value.trim();
   if (text === "") return;
   clearProblem();
-  messageBox.value = "";
+  emptyMessageBox();
   try {
     await connection.invoke("say", text);
   } catch (error) {
@@ -157,11 +160,16 @@ function ask() {
   messageBox.focus();
   if (question === "") return;
   clearProblem();
-  messageBox.value = "";
+  emptyMessageBox();
   const showTally = conversation.showOwnQuestion(question);
   connection
     .stream("ask", question)
     .subscribe({ next: showTally, error: showProblem, complete: () => {} });
+}
+
+function emptyMessageBox() {
+  messageBox.value = "";
+  toldTypingAt = 0;
 }
 
 /** At most once every two seconds, and nobody waits for an answer. */
