@@ -188,7 +188,7 @@ export function scan(
       skip = first === 0xca ? 4 : 8;
     } else if (first <= 0xd3) {
       skip = 1 << (first & 3);
-      if (skip === 8) findings.hasLargeIntegers ||= isLarge(bytes, at, end);
+      if (skip === 8) findings.hasLargeIntegers ||= isLarge(first, bytes, at, end);
     } else {
       skip = 1 + (1 << (first - 0xd4));
       findings.hasBytes = true;
@@ -211,8 +211,8 @@ export function scan(
 }
 
 /** Whether the integer of 64 bits at `at` is beyond 2^53, or may be. */
-function isLarge(bytes: Uint8Array, at: number, end: number): boolean {
+function isLarge(first: number, bytes: Uint8Array, at: number, end: number): boolean {
   if (end - at < 8) return false;
   const high = unsigned(bytes, at, 4);
-  return high >= 0x200000 && high < 0xffe00001;
+  return high >= 0x200000 && (first === 0xcf || high <= 0xffe00000);
 }

@@ -793,12 +793,10 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
 
   // --- the end ---
 
-  /** The transport has ended. */
-  closed(end: ConnectionEnd): void {
-    const error = end.cause === "timeout" || end.error !== undefined ? end.error : undefined;
-    if (end.cause === "shutdown" || end.cause === "expired") {
-      const reason = end.cause === "shutdown" ? "shutdown" : "done";
-      this.#finish({ type: MessageType.close, allowReconnect: true }, reason, error);
+  /** The transport has ended, or is about to and takes a last message. */
+  closed({ cause, error }: ConnectionEnd): void {
+    if (cause === "shutdown" || cause === "expired") {
+      this.#finish({ type: MessageType.close, allowReconnect: true }, "done", error);
     } else {
       this.#isPresent = false;
       this.#finish(undefined, "done", error);
