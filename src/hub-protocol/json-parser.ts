@@ -30,6 +30,7 @@ const quote = 0x22;
 const comma = 0x2c;
 const zero = 0x30;
 const closeBracket = 0x5d;
+const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
 /** `"invocationId":"` */
@@ -109,7 +110,9 @@ function readKnown(
   const first = view.getInt32(start, true);
   if (first === firstType) return readTypeFirst(bytes, view, start, last);
   if (first === firstArguments) return readArgumentsFirst(bytes, view, start, last);
-  if (isId(view, start + 1, last)) return readIdFirst(bytes, view, start, last);
+  if (bytes[start] === openBrace && isId(view, start + 1, last)) {
+    return readIdFirst(bytes, view, start, last);
+  }
   return undefined;
 }
 
