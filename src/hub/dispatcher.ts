@@ -144,7 +144,8 @@ export class Dispatcher {
     const call = new HubCall(connection, message.invocationId, hasSlot);
     connection.addCall(call);
     // Uploads open at once: their items may be in the same chunk, behind this message.
-    if (message.streamIds !== undefined && !this.#openUploads(call, method, message)) return;
+    const mayUpload = message.streamIds !== undefined || (method.uploads ?? 0) > 0;
+    if (mayUpload && !this.#openUploads(call, method, message)) return;
     // Most methods have no rules and no contract, and then nothing is waited for.
     if (method.contract === undefined && this.#rules(method)?.authorize === undefined) {
       this.#run(call, method, message, message.arguments as unknown[]);
@@ -211,20 +212,20 @@ export class Dispatcher {
     }
     call.uploads = streamIds;
     const schemas = method.contract?.parameters.filter(({ isUpload }) => isUpload);
-    streamIds.forEach((id, index) => {
-      call.connection.uploads.open(id, schemas?.[index]?.schema);
-    });
+    call.streams = streamIds.map((id, index) =>
+      call.connection.uploads.open(id, schemas?.[index]?.schema),
+    );
     return true;
   }
 
   /** The arguments as the method takes them: with its upload streams. */
   #withUploads(call: HubCall, method: HubMethod, args: unknown[]): unknown[] {
-    if (call.uploads === undefined) return args;
-    const streams = call.uploads.map((id) => call.connection.uploads.get(id));
+    const { streams } = call;
+    if (streams === undefined) return args;
     const parameters = method.contract?.parameters;
     if (parameters === undefined) return [...args, ...streams];
-    const remaining = [...args];
-    return parameters.map(({ isUpload }) => (isUpload ? streams : remaining).shift());
+    const remaining = { true: [...streams], false: [...args] };
+    return parameters.map(({ isUpload }) => remaining[`${isUpload}`].shift());
   }
 
   #run(call: HubCall, method: HubMethod, message: Call, args: unknown[]): void {

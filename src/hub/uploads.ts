@@ -33,14 +33,11 @@ export class Uploads implements UploadOwner {
   }
 
   /** Opens a stream; one with the same id ends. */
-  open(id: string, schema: StandardSchema | undefined): void {
+  open(id: string, schema: StandardSchema | undefined): UploadStream {
     this.#open.get(id)?.stream.close();
     const stream = new UploadStream(this.#options.streamBufferCapacity, this);
     this.#open.set(id, { stream, schema });
-  }
-
-  get(id: string): UploadStream | undefined {
-    return this.#open.get(id)?.stream;
+    return stream;
   }
 
   /** The method is done with a stream; what still comes for it is ignored. */
