@@ -84,7 +84,6 @@ class MessagePackProtocol implements HubProtocol {
   readonly name = "messagepack";
   readonly transferFormat = "Binary";
   readonly #rounds: boolean;
-  /** Levels left within the message and its arguments, and within the message alone. */
   readonly #maxDepth: number;
   readonly #codec: ExtensionCodec;
   readonly #hasOwnCodec: boolean;
