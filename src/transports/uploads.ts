@@ -59,8 +59,7 @@ export class Uploads {
   end(): void {
     this.#isEnded = true;
     this.#kept = undefined;
-    // A body that came and ended the connection, by what it says, has come all the same.
-    this.#current?.stop(this.#current.isTaken ? 200 : 404);
+    this.#current?.end();
   }
 
   onBeat(now: number): void {
@@ -141,9 +140,9 @@ class BodyReader {
   readonly #request: IncomingMessage;
   readonly #onChunk: (chunk: Buffer) => boolean;
   #settle!: (result: UploadResult) => void;
+  #taken = 0;
   #isHeld = false;
   #isDone = false;
-  #hasData = false;
 
   /** @param onChunk - Says whether it wants more at once; if not, {@link goOn} follows. */
   constructor(request: IncomingMessage, onChunk: (chunk: Buffer) => boolean) {
@@ -156,11 +155,6 @@ class BodyReader {
     request.on("end", this.#onEnd);
     request.on("error", this.#onLost);
     request.on("close", this.#onLost);
-  }
-
-  /** Whether some of the body came, and nothing of it has to wait. */
-  get isTaken(): boolean {
-    return this.#hasData && !this.#isHeld;
   }
 
   hold(): void {
@@ -189,8 +183,16 @@ class BodyReader {
     this.#settle(result);
   }
 
+  /** Nobody wants more: whether there is more decides on the answer. */
+  end(): void {
+    const { complete, readableLength, headers } = this.#request;
+    const isWhole =
+      (complete && readableLength === 0) || String(this.#taken) === headers["content-length"];
+    this.stop(isWhole ? 200 : 404);
+  }
+
   readonly #onData = (chunk: Buffer) => {
-    this.#hasData = true;
+    this.#taken += chunk.length;
     if (!this.#onChunk(chunk) && !this.#isDone) this.hold();
   };
   readonly #onEnd = () => this.stop(200);
