@@ -588,6 +588,7 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
     this.#abort?.abort();
     for (const call of [...(this.#calls ?? [])]) call.cancel();
     this.#uploads?.end(connectionEnded());
+    if (this.#pendingResults > 0) this.#handler.manager.failResults(this);
     this.#waitingCall = undefined;
     this.#dropHeld();
     if (isLost) this.#connection.abort();
