@@ -72,6 +72,19 @@ function valueEnd(bytes: Uint8Array, at: number, end: number, depth: number): nu
   return end;
 }
 
+/** Whether a value of a message, in which its object is the first level, is nested too deeply. */
+export function isTooDeep(bytes: Uint8Array, start: number, end: number): boolean {
+  let depth = 1;
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i];
+    if (byte === quote) i = stringEnd(bytes, i, end) - 1;
+    else if (byte === openBracket || byte === openBrace) {
+      if (++depth > maxJsonDepth) return true;
+    } else if (byte === closeBracket || byte === closeBrace) depth--;
+  }
+  return false;
+}
+
 /**
  * Reads the properties of an object one by one, as ASP.NET Core does: each is judged when it is
  * reached, and what comes behind the object is not looked at.

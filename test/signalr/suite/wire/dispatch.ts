@@ -199,12 +199,14 @@ const cases: readonly Case[] = [
   {
     title: "what is not declared as a method can't be called",
     async run(scene) {
-      const peer = await openHub(scene);
-      for (const name of notCallable) {
-        assert.equal(await peer.invokeForError(name), noMethod(name));
-        assert.equal(await peer.invokeForError(name, {}), noMethod(name));
-        const invocationId = peer.startStream(name);
-        await peer.expect({ type: 3, invocationId, error: noMethod(name) });
+      for (const path of ["/wire", "/testhub"]) {
+        const peer = await openHub(scene, path);
+        for (const name of notCallable) {
+          assert.equal(await peer.invokeForError(name), noMethod(name));
+          assert.equal(await peer.invokeForError(name, {}), noMethod(name));
+          const invocationId = peer.startStream(name);
+          await peer.expect({ type: 3, invocationId, error: noMethod(name) });
+        }
       }
     },
   },
