@@ -199,7 +199,9 @@ function documentedOptions(heading: string): Map<string, string> {
   assert.ok(start >= 0, `docs/options.md has no heading "${heading}"`);
   const end = text.indexOf("\n## ", start + 1);
   const rows = text.slice(start, end).matchAll(/^\| `([\w.]+)` \| (.*?) \|/gm);
-  return new Map([...rows].map(([, name, value]) => [name as string, value as string]));
+  // The first row of a name is its own; later ones may be about something else.
+  const entries = [...rows].map(([, name, value]) => [name as string, value as string] as const);
+  return new Map(entries.reverse());
 }
 
 /** Fails unless a default is documented; only numbers, flags and words can be compared. */

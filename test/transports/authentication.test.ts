@@ -98,7 +98,10 @@ describe("authentication of a mapped path", () => {
     assert.equal((await rawRequest(port, upgrade)).status, 403);
     assert.deepEqual(asked, ["/hub/negotiate", "/hub", "/hub", "/hub", "/hub"]);
     const { connectionToken } = await negotiate(url, { headers: bearer("ann") });
-    assert.equal((await ask(`${url}?id=${connectionToken}`, { headers: bearer("ann") })).status, 200);
+    assert.equal(
+      (await ask(`${url}?id=${connectionToken}`, { headers: bearer("ann") })).status,
+      200,
+    );
   });
 
   it("lets in every user, and nobody else, with authorize: true", async (t) => {
@@ -200,7 +203,11 @@ describe("authentication of a mapped path", () => {
     it(`closes at the end of authentication over ${name}`, async (t) => {
       const handler = new FakeHandler();
       handler.onClosed = (receiver) => receiver.send("expired");
-      const { url, logger } = await start(t, { closeOnAuthenticationExpiration: true }, { handler });
+      const { url, logger } = await start(
+        t,
+        { closeOnAuthenticationExpiration: true },
+        { handler },
+      );
       const client = await clients[name](url, bearer("ann:1"));
       assert.deepEqual(await (await handler.opened()).end(), { cause: "expired" });
       await withTimeout(client.ended);
@@ -269,9 +276,15 @@ describe("refreshing authentication", () => {
     const on = await start(t, refreshing);
     const { tokenLifetimeSeconds } = await negotiate(on.url, { headers: bearer("ann:60") });
     assert.ok(Number(tokenLifetimeSeconds) >= 58 && Number(tokenLifetimeSeconds) <= 60);
-    assert.equal("tokenLifetimeSeconds" in (await negotiate(on.url, { headers: bearer("ann") })), false);
+    assert.equal(
+      "tokenLifetimeSeconds" in (await negotiate(on.url, { headers: bearer("ann") })),
+      false,
+    );
     const off = await start(t);
-    assert.equal("tokenLifetimeSeconds" in (await negotiate(off.url, { headers: bearer("ann:60") })), false);
+    assert.equal(
+      "tokenLifetimeSeconds" in (await negotiate(off.url, { headers: bearer("ann:60") })),
+      false,
+    );
   });
 
   it("replaces user and expiry of a live connection", async (t) => {
@@ -328,10 +341,11 @@ describe("refreshing authentication", () => {
     });
     const client = await clients.LongPolling(url, bearer("ann"));
     const receiver = await handler.opened();
-    assert.deepEqual(
-      await refresh(url, client.token, { Authorization: "Bearer ann " }),
-      { status: 200, body: "{}", type: "application/json" },
-    );
+    assert.deepEqual(await refresh(url, client.token, { Authorization: "Bearer ann " }), {
+      status: 200,
+      body: "{}",
+      type: "application/json",
+    });
     assert.deepEqual(asked, []);
     assert.equal((await refresh(url, client.token, bearer("ann:60"))).status, 200);
     const rejected = failed(403, "permission_change_rejected");
