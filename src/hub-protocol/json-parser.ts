@@ -2,7 +2,8 @@ import { HubMessageTooBigError, HubProtocolError } from "../errors.js";
 import { asciiText, strictUtf8Text, viewOf } from "./byte-text.js";
 import { findRecordEnd, recordSeparator } from "./framing.js";
 import type { HubInput } from "./hub-protocol.js";
-import { isTooDeep, JsonObjectReader, maxJsonDepth } from "./json-reader.js";
+import { checkDepth, JsonObjectReader, maxJsonDepth } from "./json-reader.js";
+import { readPlainArray, readScalar, scalarEnd, unsure } from "./json-scalars.js";
 import {
   type AckMessage,
   type CompletionMessage,
@@ -14,7 +15,7 @@ import {
   type StreamInvocationMessage,
   type StreamItemMessage,
 } from "./messages.js";
-import { NameCache } from "./name-cache.js";
+import { names } from "./name-cache.js";
 import { countOpenings, sawBeyondAscii, textEnd, word } from "./words.js";
 
 /*
@@ -27,9 +28,9 @@ import { countOpenings, sawBeyondAscii, textEnd, word } from "./words.js";
 
 const quote = 0x22;
 const comma = 0x2c;
-const minus = 0x2d;
 const zero = 0x30;
 const closeBracket = 0x5d;
+const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
 /** `"invocationId":"` */
@@ -64,15 +65,6 @@ const type0 = word(',"ty');
 const type4 = word('pe":');
 const firstType = word('{"ty');
 const typeLength = 8;
-
-const wordTrue = word("true");
-const wordFals = word("fals");
-const wordNull = word("null");
-
-/** What is returned for a value that the short way does not understand. */
-const unsure = Symbol("unsure");
-
-const names = new NameCache();
 
 /** Index behind what was read last. */
 let cursor = 0;
@@ -118,7 +110,9 @@ function readKnown(
   const first = view.getInt32(start, true);
   if (first === firstType) return readTypeFirst(bytes, view, start, last);
   if (first === firstArguments) return readArgumentsFirst(bytes, view, start, last);
-  if (isId(view, start + 1, last)) return readIdFirst(bytes, view, start, last);
+  if (bytes[start] === openBrace && isId(view, start + 1, last)) {
+    return readIdFirst(bytes, view, start, last);
+  }
   return undefined;
 }
 
@@ -223,7 +217,8 @@ function readTypeFirst(
         return undefined;
       }
       at += argumentsLength - 1;
-      let args = readPlainArguments(bytes, view, at, last);
+      let args = readPlainArray(bytes, view, at, last);
+      cursor = scalarEnd;
       if (args === undefined) {
         const end = bytes.indexOf(recordSeparator, at) - 1;
         args = readArray(bytes, view, at, end);
@@ -272,8 +267,8 @@ function readArgumentsFirst(
     return undefined;
   }
   const from = start + argumentsLength - 1;
-  let args = readPlainArguments(bytes, view, from, last);
-  let at = cursor;
+  let args = readPlainArray(bytes, view, from, last);
+  let at = scalarEnd;
   if (args === undefined) {
     // An unescaped quote stands in no string: so the rest of the message can be found from its end,
     // and if what is left in front of it is an array, it was the right place.
@@ -347,6 +342,7 @@ function readIdFirst(
   if (hasItem || hasResult) {
     at += hasItem ? itemLength : resultLength;
     value = readScalar(bytes, view, at, last);
+    cursor = scalarEnd;
     if (value === unsure) {
       const end = bytes.indexOf(recordSeparator, at) - typeLength - 2;
       if (end <= at) return undefined;
@@ -370,74 +366,10 @@ function readIdFirst(
   }
 }
 
-/** An array of plain values, which begins at `at`; `undefined` when unsure. */
-function readPlainArguments(
-  bytes: Uint8Array,
-  view: DataView,
-  at: number,
-  last: number,
-): unknown[] | undefined {
-  if (bytes[at + 1] === closeBracket) {
-    cursor = at + 2;
-    return [];
-  }
-  const first = readScalar(bytes, view, at + 1, last);
-  if (first === unsure) return undefined;
-  const args = [first];
-  while (bytes[cursor] === comma) {
-    const next = readScalar(bytes, view, cursor + 1, last);
-    if (next === unsure) return undefined;
-    args.push(next);
-  }
-  if (bytes[cursor] !== closeBracket) return undefined;
-  cursor++;
-  return args;
-}
-
-/** A string without escapes, a small integer, true, false or null. */
-function readScalar(bytes: Uint8Array, view: DataView, at: number, last: number): unknown {
-  const byte = bytes[at] as number;
-  if (byte === quote) {
-    const end = textEnd(bytes, view, at + 1, last);
-    if (bytes[end] !== quote) return unsure;
-    cursor = end + 1;
-    if (!sawBeyondAscii) return asciiText(bytes, at + 1, end);
-    return strictUtf8Text(bytes, at + 1, end) ?? unsure;
-  }
-  if (byte <= 0x39) return readInteger(bytes, at);
-  if (last - at < 6) return unsure;
-  const four = view.getInt32(at, true);
-  cursor = at + 4;
-  if (four === wordTrue) return true;
-  if (four === wordNull) return null;
-  if (four !== wordFals || bytes[cursor++] !== 0x65) return unsure;
-  return false;
-}
-
-/** Fifteen digits at most, which are exact in a number. What ends them is the caller's to judge. */
-function readInteger(bytes: Uint8Array, start: number): unknown {
-  const isNegative = bytes[start] === minus;
-  const from = isNegative ? start + 1 : start;
-  let value = 0;
-  let at = from;
-  for (; at - from < 16; at++) {
-    const digit = (bytes[at] as number) - zero;
-    if (digit < 0 || digit > 9) break;
-    value = value * 10 + digit;
-  }
-  const count = at - from;
-  if (count === 0 || count > 15 || (count > 1 && bytes[from] === zero)) return unsure;
-  // A fraction or an exponent follows, or it is a zero that keeps its sign.
-  if (bytes[at] === 0x2e || ((bytes[at] as number) | 0x20) === 0x65) return unsure;
-  if (isNegative && value === 0) return unsure;
-  cursor = at;
-  return isNegative ? -value : value;
-}
-
 /** A value with which the message ends. */
 function readLast(bytes: Uint8Array, view: DataView, at: number, last: number): unknown {
   const value = readScalar(bytes, view, at, last);
-  if (value !== unsure) return isEnd(bytes, cursor) ? value : unsure;
+  if (value !== unsure) return isEnd(bytes, scalarEnd) ? value : unsure;
   const end = bytes.indexOf(recordSeparator, at) - 1;
   if (end <= at || !isEnd(bytes, end)) return unsure;
   return readValue(bytes, view, at, end);
@@ -456,16 +388,12 @@ function readArray(
 
 /** The value that `bytes[start, end)` are, by JSON.parse. `cursor` stays. */
 function readValue(bytes: Uint8Array, view: DataView, start: number, end: number): unknown {
-  if (
-    end - start >= maxJsonDepth &&
-    countOpenings(bytes, view, start, end) >= maxJsonDepth &&
-    isTooDeep(bytes, start, end)
-  ) {
-    return unsure;
-  }
+  const mayBeDeep =
+    end - start >= maxJsonDepth && countOpenings(bytes, view, start, end) >= maxJsonDepth;
   const text = strictUtf8Text(bytes, start, end);
   if (text === undefined) return unsure;
   try {
+    if (mayBeDeep) checkDepth(bytes, view, start, end);
     return JSON.parse(text);
   } catch {
     return unsure;

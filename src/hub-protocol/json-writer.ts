@@ -94,24 +94,31 @@ function writeNumber(out: ByteWriter, value: number): void {
 
 /** Whether JSON.stringify alone does what we want with `value`. Such a walk costs less than a replacer. */
 function isPlain(value: object, depth: number): boolean {
+  // A cycle ends here too, and JSON.stringify has a good error for it.
+  if (depth > maxDepth) return true;
   if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) if (!isPlainItem(value[i], depth)) return false;
+    for (let i = 0; i < value.length; i++) {
+      const item: unknown = value[i];
+      if (typeof item === "object") {
+        if (item !== null && !isPlain(item, depth + 1)) return false;
+      } else if (typeof item === "bigint") return false;
+    }
     return true;
   }
   if (value instanceof Date) return true;
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer || value instanceof Map)
-    return false;
+  if (isBytes(value) || value instanceof Map) return false;
   if (typeof (value as { toJSON?: unknown }).toJSON === "function") return false;
   for (const key in value) {
-    if (!isPlainItem((value as Record<string, unknown>)[key], depth)) return false;
+    const item = (value as Record<string, unknown>)[key];
+    if (typeof item === "object") {
+      if (item !== null && !isPlain(item, depth + 1)) return false;
+    } else if (typeof item === "bigint") return false;
   }
   return true;
 }
 
-function isPlainItem(item: unknown, depth: number): boolean {
-  if (typeof item !== "object" || item === null) return typeof item !== "bigint";
-  // A cycle ends here too, and JSON.stringify has a good error for it.
-  return depth >= maxDepth || isPlain(item, depth + 1);
+function isBytes(value: object): value is ArrayBufferView | ArrayBuffer {
+  return ArrayBuffer.isView(value) || value instanceof ArrayBuffer;
 }
 
 /** What JSON.stringify would make of `value` if it knew bytes, bigints and maps. */

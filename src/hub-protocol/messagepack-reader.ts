@@ -1,6 +1,6 @@
 import { asciiText, utf8Text, viewOf } from "./byte-text.js";
 import type { HubInput } from "./hub-protocol.js";
-import { NameCache } from "./name-cache.js";
+import { names } from "./name-cache.js";
 
 /**
  * Reads parts of MessagePack at `input.at` and moves it behind them. No reader looks at `end` or
@@ -57,8 +57,6 @@ export function readText(input: HubInput, end: number): string | null | undefine
   }
   return utf8Text(bytes, at, input.at);
 }
-
-const names = new NameCache();
 
 /** As {@link readText}, for names that come again. */
 export function readName(input: HubInput, end: number): string | null | undefined {

@@ -8,7 +8,7 @@ const maxWords = 6;
  * Strings for the names that come again and again, so that they are not made anew for each message.
  * Each name has one place, which it may lose to another: the cache cannot grow.
  */
-export class NameCache {
+class NameCache {
   readonly #names = new Array<string>(slots).fill("");
   /** The names' lengths in bytes. */
   readonly #lengths = new Uint8Array(slots);
@@ -45,6 +45,9 @@ export class NameCache {
     return name;
   }
 }
+
+/** Of all connections: targets, and the names of properties. */
+export const names = new NameCache();
 
 /** The bytes of a name that do not fill a word, or the last word that they do. */
 function lastWord(view: DataView, start: number, length: number): number {

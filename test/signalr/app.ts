@@ -97,14 +97,10 @@ class InvalidOperationException extends Error {
   override readonly name = "InvalidOperationException";
 }
 
-/** By which names .NET knows what Halyard calls by codes. */
+/** What .NET calls a client that is not there. */
 const dotnetNames: Readonly<Record<string, string>> = {
-  ERR_HUB_PROTOCOL: "InvalidDataException",
-  ERR_HUB_MESSAGE_TOO_BIG: "InvalidDataException",
-  ERR_CLIENT_TIMEOUT: "OperationCanceledException",
   ERR_CLIENT_NOT_CONNECTED: "IOException",
   ERR_CLIENT_DISCONNECTED: "IOException",
-  ERR_UPLOAD_ABORTED: "OperationCanceledException",
 };
 
 function describe(error: unknown): string {
@@ -552,7 +548,11 @@ class WireHub extends Hub<WireClient> {
       for await (const item of items) observe(id, `item ${item}`);
       observe(id, "upload done");
     } catch (error) {
-      observe(id, `upload failed ${describe(error)}`);
+      const { name, message } = error as Error;
+      observe(
+        id,
+        `upload failed ${error instanceof HubError ? describe(error) : `${name}: ${message}`}`,
+      );
       throw error;
     }
   }
