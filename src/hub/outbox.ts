@@ -227,13 +227,14 @@ export class Outbox implements OutputOwner {
 
   /** The client has received everything up to `sequenceId`. @throws HubProtocolError if it cannot. */
   acknowledged(sequenceId: number): void {
-    this.#kept?.acknowledge(sequenceId);
+    if (this.#kept?.acknowledge(sequenceId)) this.#isKeptFullSince = 0;
     this.sendBacklog();
   }
 
   interrupted(): void {
     output.flushOf(this);
-    this.#isPresent = false;
+    // Before the handshake there is nothing to keep, and whoever comes then begins anew.
+    if (this.#kept !== undefined) this.#isPresent = false;
   }
 
   /**
@@ -250,6 +251,7 @@ export class Outbox implements OutputOwner {
       return false;
     }
     this.#isPresent = true;
+    this.#isKeptFullSince = 0;
     this.#writeUncounted({
       type: MessageType.sequence,
       sequenceId: this.#kept.firstUnacknowledged,
