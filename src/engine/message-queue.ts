@@ -1,5 +1,6 @@
 import { type CloseInfo, InvalidStateError } from "../errors.js";
 import type { MessageType } from "../protocol/protocol.js";
+import { decodeUtf8 } from "../protocol/shared-input.js";
 import { Deferred, rejected } from "./deferred.js";
 import { Gathering } from "./gathering.js";
 import type { PushedInput } from "./pushed-input.js";
@@ -464,6 +465,6 @@ function decode(
   isAscii: boolean,
 ): Message {
   return type === "text"
-    ? { type, data: chunk.toString(isAscii ? "latin1" : "utf8", start, end) }
+    ? { type, data: isAscii ? chunk.toString("latin1", start, end) : decodeUtf8(chunk, start, end) }
     : { type, data: chunk.subarray(start, end) };
 }
