@@ -58,7 +58,7 @@ export class Dispatcher {
     const method = this.#methods.find(message.target);
     const refusal = this.#refusal(connection, method, message);
     if (refusal !== undefined) {
-      connection.answerError(message.invocationId, refusal);
+      connection.answer(message.invocationId, refusal);
     } else if (message.type === MessageType.streamInvocation || message.streamIds !== undefined) {
       this.#startStreaming(connection, method as HubMethod, message);
     } else if (connection.takeSlot()) {
@@ -119,9 +119,9 @@ export class Dispatcher {
       message.type === MessageType.streamInvocation &&
       connection.findCall(message.invocationId)
     ) {
-      connection.answerError(invocationId, `Invocation ID '${invocationId}' is already in use.`);
+      connection.answer(invocationId, `Invocation ID '${invocationId}' is already in use.`);
     } else if (!connection.hasRoomForStreams(message.streamIds?.length ?? 0)) {
-      connection.answerError(
+      connection.answer(
         invocationId,
         this.#failedToInvoke(
           method.name,
@@ -142,9 +142,10 @@ export class Dispatcher {
 
   #start(connection: HubConnection, method: HubMethod, message: Call, hasSlot: boolean): void {
     const call = new HubCall(connection, message.invocationId, hasSlot);
-    connection.calls.add(call);
+    connection.addCall(call);
     // Uploads open at once: their items may be in the same chunk, behind this message.
-    if (message.streamIds !== undefined && !this.#openUploads(call, method, message)) return;
+    const mayUpload = message.streamIds !== undefined || (method.uploads ?? 0) > 0;
+    if (mayUpload && !this.#openUploads(call, method, message)) return;
     // Most methods have no rules and no contract, and then nothing is waited for.
     if (method.contract === undefined && this.#rules(method)?.authorize === undefined) {
       this.#run(call, method, message, message.arguments as unknown[]);
@@ -152,17 +153,18 @@ export class Dispatcher {
     }
     this.#prepare(call, method, message).then(
       (args) => {
-        if (args === undefined) this.#end(call);
+        // Who left meanwhile was told good-bye already: nothing of it runs any more.
+        if (args === undefined || !call.connection.isOpen) this.#end(call);
         else this.#run(call, method, message, args);
       },
-      (error) => this.#answerError(call, this.#failedToInvoke(method.name, error)),
+      (error) => this.#fail(call, this.#failedToInvoke(method.name, error)),
     );
   }
 
   /** Asks whether the call is allowed, and has its arguments checked. */
   async #prepare(call: HubCall, method: HubMethod, message: Call): Promise<unknown[] | undefined> {
     if (!(await this.#isAuthorized(call, method, message))) {
-      call.connection.answerError(
+      call.connection.answer(
         call.invocationId,
         `Failed to invoke '${method.name}' because user is unauthorized`,
       );
@@ -202,7 +204,7 @@ export class Dispatcher {
   #openUploads(call: HubCall, method: HubMethod, message: Call): boolean {
     const streamIds = message.streamIds ?? [];
     if (method.uploads !== undefined && method.uploads !== streamIds.length) {
-      this.#answerError(
+      this.#fail(
         call,
         `An unexpected error occurred invoking '${method.name}' on the server. HubException: Client sent ${streamIds.length} stream(s), Hub method expects ${method.uploads}.`,
       );
@@ -210,26 +212,26 @@ export class Dispatcher {
     }
     call.uploads = streamIds;
     const schemas = method.contract?.parameters.filter(({ isUpload }) => isUpload);
-    streamIds.forEach((id, index) => {
-      call.connection.openUpload(id, schemas?.[index]?.schema);
-    });
+    call.streams = streamIds.map((id, index) =>
+      call.connection.uploads.open(id, schemas?.[index]?.schema),
+    );
     return true;
   }
 
   /** The arguments as the method takes them: with its upload streams. */
   #withUploads(call: HubCall, method: HubMethod, args: unknown[]): unknown[] {
-    if (call.uploads === undefined) return args;
-    const streams = call.uploads.map((id) => call.connection.upload(id));
+    const { streams } = call;
+    if (streams === undefined) return args;
     const parameters = method.contract?.parameters;
     if (parameters === undefined) return [...args, ...streams];
-    const remaining = [...args];
-    return parameters.map(({ isUpload }) => (isUpload ? streams : remaining).shift());
+    const remaining = { true: [...streams], false: [...args] };
+    return parameters.map(({ isUpload }) => remaining[`${isUpload}`].shift());
   }
 
   #run(call: HubCall, method: HubMethod, message: Call, args: unknown[]): void {
     const wantsStream = message.type === MessageType.streamInvocation;
     if (method.isStreaming !== undefined && method.isStreaming !== wantsStream) {
-      this.#answerError(call, wrongMode(method, wantsStream));
+      this.#fail(call, wrongMode(method, wantsStream));
       return;
     }
     let result: unknown;
@@ -260,12 +262,12 @@ export class Dispatcher {
       this.#stream(call, method, value);
     } else if (isStream(value)) {
       void iteratorOf(value)?.return?.();
-      this.#answerError(call, wrongMode(method, false));
+      this.#fail(call, wrongMode(method, false));
     } else if (method.contract?.result === undefined) {
-      this.#answer(call, method, value);
+      this.#complete(call, method, value);
     } else {
       this.#checkedResult(method.contract.result, value).then(
-        (result) => this.#answer(call, method, result),
+        (result) => this.#complete(call, method, result),
         (error) => this.#failed(call, method, error),
       );
     }
@@ -280,11 +282,11 @@ export class Dispatcher {
     }
   }
 
-  #answer(call: HubCall, method: HubMethod, result: unknown): void {
+  #complete(call: HubCall, method: HubMethod, result: unknown): void {
     const { invocationId } = call;
     if (invocationId !== undefined) {
       try {
-        call.connection.write({
+        call.connection.out.write({
           type: MessageType.completion,
           invocationId,
           error: undefined,
@@ -304,22 +306,25 @@ export class Dispatcher {
       log(this.#options.logger, "error", "a hub method threw", { method: method.name, error });
     }
     const base = `An unexpected error occurred invoking '${method.name}' on the server.`;
-    this.#answerError(call, errorText(base, error, this.#options.enableDetailedErrors));
+    this.#fail(call, errorText(base, error, this.#options.enableDetailedErrors));
   }
 
-  #answerError(call: HubCall, text: string): void {
-    call.connection.answerError(call.invocationId, text);
+  #fail(call: HubCall, text: string): void {
+    call.connection.answer(call.invocationId, text);
     this.#end(call);
   }
 
   #end(call: HubCall): void {
     call.connection.endCall(call);
-    const { hub } = call;
-    if (hub !== undefined && (Symbol.asyncDispose in hub || Symbol.dispose in hub)) {
-      disposeOf(hub as Disposables).catch((error) =>
-        log(this.#options.logger, "error", "a hub's dispose method threw", { error }),
-      );
-    }
+    if (call.hub !== undefined) this.disposeOf(call.hub);
+  }
+
+  /** Lets go of what a hub object made for its one call, like a database session. */
+  disposeOf(hub: Hub<object>): void {
+    if (!(Symbol.asyncDispose in hub || Symbol.dispose in hub)) return;
+    dispose(hub as Disposables).catch((error) =>
+      log(this.#options.logger, "error", "a hub's dispose method threw", { error }),
+    );
   }
 
   // --- streams to the client ---
@@ -328,7 +333,7 @@ export class Dispatcher {
     const iterator = iteratorOf(value);
     if (iterator === undefined) {
       const isNothing = value === undefined || value === null;
-      this.#answerError(
+      this.#fail(
         call,
         isNothing
           ? `The value returned by the streaming method '${method.name}' is not a ChannelReader<> or IAsyncEnumerable<>.`
@@ -344,9 +349,9 @@ export class Dispatcher {
           log(this.#options.logger, "error", "a hub stream failed", { method: method.name, error });
         }
         const base = "An error occurred on the server while streaming results.";
-        this.#answerError(call, errorText(base, error, this.#options.enableDetailedErrors));
+        this.#fail(call, errorText(base, error, this.#options.enableDetailedErrors));
       } else {
-        call.connection.answerEnd(call.invocationId as string);
+        call.connection.answer(call.invocationId, undefined);
         this.#end(call);
       }
     };
@@ -391,12 +396,12 @@ export class Dispatcher {
       const { done, value } = isPending ? await next : (next as IteratorResult<unknown>);
       if (done || call.isCanceled) return;
       const item = schema === undefined ? value : await this.#checkedResult(schema, value);
-      connection.write({
+      connection.out.write({
         type: MessageType.streamItem,
         invocationId,
         item: item === undefined ? null : item,
       });
-      if (connection.isCongested) await connection.whenSendable();
+      if (connection.out.isCongested) await connection.out.whenSendable();
       // A stream that never waits for anything must not keep everybody else waiting.
       else if (count % itemsPerTurn === 0) await nextTurn();
       if (call.isCanceled) return;
@@ -412,8 +417,7 @@ function wrongMode(method: HubMethod, wantsStream: boolean): string {
 
 type Disposables = Partial<AsyncDisposable & Disposable>;
 
-/** What a hub made for one call may need when the call is over, like a database session. */
-async function disposeOf(hub: Disposables): Promise<void> {
+async function dispose(hub: Disposables): Promise<void> {
   if (hub[Symbol.asyncDispose] !== undefined) await hub[Symbol.asyncDispose]?.();
   else hub[Symbol.dispose]?.();
 }

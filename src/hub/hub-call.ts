@@ -4,6 +4,7 @@ import type { HubCallerContext } from "./context.js";
 import type { GroupManager } from "./groups.js";
 import type { Hub, HubScope } from "./hub.js";
 import type { HubConnection } from "./hub-connection.js";
+import type { UploadStream } from "./streams.js";
 
 /** One call of a hub method, or of its life cycle: what the hub object sees, and how it is canceled. */
 export class HubCall implements HubScope {
@@ -14,6 +15,8 @@ export class HubCall implements HubScope {
   hasSlot: boolean;
   /** Ids of the upload streams that end with it. */
   uploads: readonly string[] | undefined;
+  /** Those streams themselves; the client may have ended them before the method gets them. */
+  streams: readonly UploadStream[] | undefined;
   /** Called once when the client cancels the call or its connection ends. */
   onCancel: (() => void) | undefined;
   isCanceled = false;

@@ -119,15 +119,17 @@ export class HubHandler implements ConnectionHandler {
 
   async connected(connection: HubConnection): Promise<void> {
     const call = new HubCall(connection, undefined, false, false);
-    const hub = this.#createHub(call);
-    await aroundConnected(this.options.filters, { context: connection.context, hub })();
+    await this.#withHub(call, (hub) =>
+      aroundConnected(this.options.filters, { context: connection.context, hub })(),
+    );
   }
 
   /** Never rejects. */
   async disconnected(connection: HubConnection, error: Error | undefined): Promise<void> {
     try {
-      const hub = this.#createHub(new HubCall(connection, undefined, false));
-      await aroundDisconnected(this.options.filters, { context: connection.context, hub })(error);
+      await this.#withHub(new HubCall(connection, undefined, false), (hub) =>
+        aroundDisconnected(this.options.filters, { context: connection.context, hub })(error),
+      );
     } catch (thrown) {
       log(this.options.logger, "error", "onDisconnected of a hub threw", { error: thrown });
     }
@@ -135,12 +137,22 @@ export class HubHandler implements ConnectionHandler {
 
   userChanged(connection: HubConnection): void {
     const call = new HubCall(connection, undefined, false);
-    const run = async () => {
-      await this.#createHub(call).onAuthenticationRefreshed();
-    };
-    run().catch((error) =>
+    this.#withHub(call, (hub) => hub.onAuthenticationRefreshed()).catch((error) =>
       log(this.options.logger, "error", "onAuthenticationRefreshed of a hub threw", { error }),
     );
+  }
+
+  /** Runs what belongs to the life cycle on a hub object of its own. */
+  async #withHub(call: HubCall, run: (hub: Hub<object>) => unknown): Promise<void> {
+    const hub = this.#createHub(call);
+    // Among the calls, so that the end of the connection reaches its signal.
+    if (call.connection.isOpen) call.connection.addCall(call);
+    try {
+      await run(hub);
+    } finally {
+      call.connection.removeCall(call);
+      this.dispatcher.disposeOf(hub);
+    }
   }
 
   #createHub(call: HubCall): Hub<object> {

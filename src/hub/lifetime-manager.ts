@@ -53,8 +53,8 @@ export class LifetimeManager {
   remove(connection: HubConnection): void {
     if (!this.connections.delete(connection.id)) return;
     this.#removeUser(connection, connection.userId);
-    for (const group of connection.groups) this.#leave(connection, group);
-    connection.groups.clear();
+    for (const group of connection.groups ?? []) this.#leave(connection, group);
+    connection.groups = undefined;
     for (const [id, pending] of this.#pendingResults) {
       if (pending.connection === connection) this.#settle(id, pending, disconnected(connection.id));
     }
@@ -62,9 +62,10 @@ export class LifetimeManager {
 
   addToGroup(connectionId: string, group: string): void {
     const connection = this.connections.get(connectionId);
-    if (connection === undefined || connection.groups.has(group)) return;
+    if (connection === undefined || connection.groups?.has(group)) return;
     checkGroupName(group);
     const limit = connection.maximumGroups;
+    connection.groups ??= new Set();
     if (connection.groups.size >= limit) {
       throw new InvalidStateError(
         "ERR_TOO_MANY_GROUPS",
@@ -79,7 +80,7 @@ export class LifetimeManager {
 
   removeFromGroup(connectionId: string, group: string): void {
     const connection = this.connections.get(connectionId);
-    if (connection?.groups.delete(group)) this.#leave(connection, group);
+    if (connection?.groups?.delete(group)) this.#leave(connection, group);
   }
 
   #leave(connection: HubConnection, group: string): void {
@@ -153,7 +154,7 @@ export class LifetimeManager {
       const message = invocation(method, this.#checked(method, args));
       for (const connection of connections) {
         if (excluded?.has(connection.id)) continue;
-        const wait = connection.sendToOneOfMany(message);
+        const wait = connection.out.sendToOneOfMany(message);
         if (wait !== undefined) {
           waits ??= [];
           waits.push(wait);
@@ -172,7 +173,7 @@ export class LifetimeManager {
     if (connection === undefined) return nothingToWaitFor;
     try {
       const checkedArgs = this.#checked(method, args);
-      return connection.send({
+      return connection.out.send({
         type: MessageType.invocation,
         target: method,
         arguments: checkedArgs,
@@ -221,7 +222,7 @@ export class LifetimeManager {
     });
     signal?.addEventListener("abort", abort, { once: true });
     try {
-      void connection.send({
+      void connection.out.send({
         type: MessageType.invocation,
         invocationId: id,
         target: method,

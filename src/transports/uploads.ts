@@ -59,7 +59,8 @@ export class Uploads {
   end(): void {
     this.#isEnded = true;
     this.#kept = undefined;
-    this.#current?.stop(404);
+    // A body that came and ended the connection, by what it says, has come all the same.
+    this.#current?.stop(this.#current.isTaken ? 200 : 404);
   }
 
   onBeat(now: number): void {
@@ -142,6 +143,7 @@ class BodyReader {
   #settle!: (result: UploadResult) => void;
   #isHeld = false;
   #isDone = false;
+  #hasData = false;
 
   /** @param onChunk - Says whether it wants more at once; if not, {@link goOn} follows. */
   constructor(request: IncomingMessage, onChunk: (chunk: Buffer) => boolean) {
@@ -154,6 +156,11 @@ class BodyReader {
     request.on("end", this.#onEnd);
     request.on("error", this.#onLost);
     request.on("close", this.#onLost);
+  }
+
+  /** Whether some of the body came, and nothing of it has to wait. */
+  get isTaken(): boolean {
+    return this.#hasData && !this.#isHeld;
   }
 
   hold(): void {
@@ -183,6 +190,7 @@ class BodyReader {
   }
 
   readonly #onData = (chunk: Buffer) => {
+    this.#hasData = true;
     if (!this.#onChunk(chunk) && !this.#isDone) this.hold();
   };
   readonly #onEnd = () => this.stop(200);
