@@ -13,13 +13,13 @@ export class HubCall implements HubScope {
   readonly invocationId: string | undefined;
   /** Whether it counts against `maximumParallelInvocationsPerClient`. */
   hasSlot: boolean;
-  /** Ids of the upload streams that end with it. */
-  uploads: readonly string[] | undefined;
-  /** Those streams themselves; the client may have ended them before the method gets them. */
-  streams: readonly UploadStream[] | undefined;
+  /** The client's streams that end with it. */
+  uploads: readonly UploadStream[] | undefined;
   /** Called once when the client cancels the call or its connection ends. */
   onCancel: (() => void) | undefined;
   isCanceled = false;
+  /** Whether the client was told its end, though the method still runs. */
+  isAnswered = false;
   /** The object the method was called on. */
   hub: Hub<object> | undefined;
   readonly #mayAskClients: boolean;

@@ -391,18 +391,23 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
     this.#calls?.delete(call);
   }
 
+  /** The call of this id that is not answered. */
   findCall(invocationId: string): HubCall | undefined {
     for (const call of this.#calls ?? []) {
-      if (call.invocationId === invocationId) return call;
+      if (call.invocationId === invocationId && !call.isAnswered) return call;
     }
     return undefined;
   }
 
-  /** A call is answered: its streams end and its place is free. */
+  /** A call is answered and its method done: its streams end and its place is free. */
   endCall(call: HubCall): void {
     this.removeCall(call);
-    for (const id of call.uploads ?? []) this.#uploads?.close(id);
+    this.closeUploads(call);
     this.releaseSlot(call);
+  }
+
+  closeUploads(call: HubCall): void {
+    for (const stream of call.uploads ?? []) this.#uploads?.close(stream);
   }
 
   /** Whether a call may be made now by the rate limits. */
@@ -479,7 +484,8 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
   }
 
   resumed(): void {
-    if (this.#hasEnded || !this.out.resumed()) return;
+    if (this.#hasEnded) return;
+    if (this.#state === "open" && !this.out.resumed()) return;
     // The client sends again what we have not acknowledged, so that what is held would come twice,
     // and a message that was cut would never be completed.
     this.#dropHeld();
@@ -586,6 +592,7 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
     this.#abort?.abort();
     for (const call of [...(this.#calls ?? [])]) call.cancel();
     this.#uploads?.end(connectionEnded());
+    if (this.#pendingResults > 0) this.#handler.manager.failResults(this);
     this.#waitingCall = undefined;
     this.#dropHeld();
     if (isLost) this.#connection.abort();

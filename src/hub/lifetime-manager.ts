@@ -49,12 +49,16 @@ export class LifetimeManager {
     this.#addUser(connection, connection.userId);
   }
 
-  /** Forgets a connection: its groups, its user, and the results it has not given. */
+  /** Forgets a connection: its groups and its user. */
   remove(connection: HubConnection): void {
     if (!this.connections.delete(connection.id)) return;
     this.#removeUser(connection, connection.userId);
     for (const group of connection.groups ?? []) this.#leave(connection, group);
     connection.groups = undefined;
+  }
+
+  /** A connection has ended: the results it has not given will not come. */
+  failResults(connection: HubConnection): void {
     for (const [id, pending] of this.#pendingResults) {
       if (pending.connection === connection) this.#settle(id, pending, disconnected(connection.id));
     }
@@ -150,19 +154,29 @@ export class LifetimeManager {
     excluded?: ReadonlySet<string>,
   ): Promise<void> {
     let waits: Promise<void>[] | undefined;
+    let failure: unknown;
+    let hasFailed = false;
+    let message: SerializedMessage;
     try {
-      const message = invocation(method, this.#checked(method, args));
-      for (const connection of connections) {
-        if (excluded?.has(connection.id)) continue;
+      message = invocation(method, this.#checked(method, args));
+    } catch (error) {
+      return rejected(error);
+    }
+    for (const connection of connections) {
+      if (excluded?.has(connection.id)) continue;
+      try {
         const wait = connection.out.sendToOneOfMany(message);
         if (wait !== undefined) {
           waits ??= [];
           waits.push(wait);
         }
+      } catch (error) {
+        // What one protocol cannot encode another one may.
+        hasFailed = true;
+        failure = error;
       }
-    } catch (error) {
-      return rejected(error);
     }
+    if (hasFailed) return rejected(failure);
     return waits === undefined ? nothingToWaitFor : Promise.all(waits).then(() => undefined);
   }
 
@@ -197,6 +211,7 @@ export class LifetimeManager {
         `Connection '${connectionId}' does not exist.`,
       );
     }
+    if (!connection.isOpen) throw disconnected(connectionId);
     if (signal?.aborted) throw canceled();
     const checkedArgs = this.#checked(method, args);
     const limit = timeout ?? connection.clientResultTimeout;

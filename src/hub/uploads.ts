@@ -1,3 +1,4 @@
+import { quiet } from "../deferred.js";
 import type { CompletionMessage, StreamItemMessage } from "../hub-protocol/messages.js";
 import { checked, type StandardSchema } from "./contract.js";
 import { errorText } from "./error-text.js";
@@ -35,15 +36,16 @@ export class Uploads implements UploadOwner {
   /** Opens a stream; one with the same id ends. */
   open(id: string, schema: StandardSchema | undefined): UploadStream {
     this.#open.get(id)?.stream.close();
-    const stream = new UploadStream(this.#options.streamBufferCapacity, this);
+    const stream = new UploadStream(id, this.#options.streamBufferCapacity, this);
     this.#open.set(id, { stream, schema });
     return stream;
   }
 
   /** The method is done with a stream; what still comes for it is ignored. */
-  close(id: string): void {
-    this.#open.get(id)?.stream.close();
-    this.#open.delete(id);
+  close(stream: UploadStream): void {
+    // Its id may be another's by now.
+    if (this.#open.get(stream.id)?.stream === stream) this.#open.delete(stream.id);
+    stream.close();
   }
 
   /** An item came; one for a stream that is not open is ignored. */
@@ -53,15 +55,24 @@ export class Uploads implements UploadOwner {
     const { stream, schema } = upload;
     try {
       if (message.bindingError !== undefined) throw message.bindingError;
-      const item = schema === undefined ? message.item : checked(schema, message.item, "An item");
+      let item = schema === undefined ? message.item : checked(schema, message.item, "An item");
+      if (item instanceof Promise) {
+        item = quiet(
+          item.catch((error) => {
+            throw this.#bindingError(error);
+          }),
+        );
+      }
       if (stream.isFull) this.#waiting = { stream, item };
       else stream.push(item);
     } catch (error) {
-      const { enableDetailedErrors } = this.#options;
-      stream.end(
-        uploadError(errorText("Failed to bind Stream message.", error, enableDetailedErrors)),
-      );
+      stream.end(this.#bindingError(error));
     }
+  }
+
+  #bindingError(error: unknown): Error {
+    const { enableDetailedErrors } = this.#options;
+    return uploadError(errorText("Failed to bind Stream message.", error, enableDetailedErrors));
   }
 
   /** The client has ended a stream. @returns Whether there was one of that id. */

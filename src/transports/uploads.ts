@@ -55,12 +55,17 @@ export class Uploads {
     if (this.#hasRoom && !this.#isEnded) this.#current?.goOn();
   }
 
-  /** Nobody wants the rest. */
+  /** The connection is being closed: what still comes is taken and forgotten. */
+  discard(): void {
+    this.#kept = undefined;
+    this.#current?.goOn();
+  }
+
+  /** The connection is no more. */
   end(): void {
     this.#isEnded = true;
     this.#kept = undefined;
-    // A body that came and ended the connection, by what it says, has come all the same.
-    this.#current?.stop(this.#current.isTaken ? 200 : 404);
+    this.#current?.end();
   }
 
   onBeat(now: number): void {
@@ -75,6 +80,7 @@ export class Uploads {
   }
 
   get #hasRoom(): boolean {
+    if (this.#connection.state === "closing") return true;
     return (this.#kept?.size ?? 0) < this.#connection.options.applicationMaxBufferSize;
   }
 
@@ -92,6 +98,7 @@ export class Uploads {
   /** @returns Whether more may come. */
   #onChunk(chunk: Buffer): boolean {
     const { isPaused, state } = this.#connection;
+    if (state === "closing") return true;
     if (isPaused || state === "negotiated" || this.#kept !== undefined) {
       this.#kept ??= new Gathering("binary");
       // Copied, since a slice of a byte would keep the whole of a read in memory.
@@ -141,9 +148,9 @@ class BodyReader {
   readonly #request: IncomingMessage;
   readonly #onChunk: (chunk: Buffer) => boolean;
   #settle!: (result: UploadResult) => void;
+  #taken = 0;
   #isHeld = false;
   #isDone = false;
-  #hasData = false;
 
   /** @param onChunk - Says whether it wants more at once; if not, {@link goOn} follows. */
   constructor(request: IncomingMessage, onChunk: (chunk: Buffer) => boolean) {
@@ -156,11 +163,6 @@ class BodyReader {
     request.on("end", this.#onEnd);
     request.on("error", this.#onLost);
     request.on("close", this.#onLost);
-  }
-
-  /** Whether some of the body came, and nothing of it has to wait. */
-  get isTaken(): boolean {
-    return this.#hasData && !this.#isHeld;
   }
 
   hold(): void {
@@ -189,8 +191,16 @@ class BodyReader {
     this.#settle(result);
   }
 
+  /** Nobody wants more: whether there is more decides on the answer. */
+  end(): void {
+    const { complete, readableLength, headers } = this.#request;
+    const isWhole =
+      (complete && readableLength === 0) || String(this.#taken) === headers["content-length"];
+    this.stop(isWhole ? 200 : 404);
+  }
+
   readonly #onData = (chunk: Buffer) => {
-    this.#hasData = true;
+    this.#taken += chunk.length;
     if (!this.#onChunk(chunk) && !this.#isDone) this.hold();
   };
   readonly #onEnd = () => this.stop(200);
