@@ -79,7 +79,8 @@ export function mapConnection(
   return serve(new Endpoint(path, rawConnections(handler, options), options));
 }
 
-function serve(endpoint: Endpoint): Middleware {
+/** @internal Serves what {@link mapHub} and {@link mapConnection} make, or a test. */
+export function serve(endpoint: Endpoint): Middleware {
   return async (request, response, next) => {
     const path = pathOf(request.url ?? "");
     const route = endpoint.route(path);

@@ -17,14 +17,23 @@ const codes: Record<CloseReason, readonly [number, string]> = {
 export class WebSocketCarrier implements Carrier, ByteSink {
   readonly #connection: HttpConnection;
   readonly #socket: WebSocketConnection;
+  #hasBegun = false;
+  #isConsuming = false;
+  #isPaused = false;
 
   constructor(connection: HttpConnection, socket: WebSocketConnection) {
     this.#connection = connection;
     this.#socket = socket;
   }
 
-  /** Lets the socket's messages come. */
+  /** Lets the socket's messages come, unless they are not wanted yet. */
   begin(): void {
+    this.#hasBegun = true;
+    if (!this.#isPaused) this.#consume();
+  }
+
+  #consume(): void {
+    this.#isConsuming = true;
     this.#socket.consume(this);
   }
 
@@ -65,11 +74,14 @@ export class WebSocketCarrier implements Carrier, ByteSink {
   // --- in ---
 
   pause(): void {
+    this.#isPaused = true;
     this.#socket.pauseInput();
   }
 
   resume(): void {
-    this.#socket.resumeInput();
+    this.#isPaused = false;
+    if (this.#isConsuming) this.#socket.resumeInput();
+    else if (this.#hasBegun) this.#consume();
   }
 
   onBytes(chunk: Buffer, start: number, end: number): void {

@@ -724,7 +724,7 @@ describe("permission per method", () => {
     gate.resolve(true);
     await turns();
     assert.equal(SecretHub.runs, 0);
-    assert.equal(client.hub.calls.size, 0);
+    assert.equal(client.hub.runningCalls, 0);
   });
 });
 

@@ -14,8 +14,19 @@ const sources = "test/signalr";
 const output = ".cache/dotnet";
 const leastVersion = 10;
 
+type Project = "Oracle" | "DotnetClient";
+
 /** Why C# can't be built on this machine; `undefined` if it can. Nothing else is left out for it. */
 export class Unavailable extends Error {}
+
+const builds = new Map<string, Promise<string>>();
+
+/** As {@link buildNow}, once in this process. */
+export function build(project: Project, folder: string): Promise<string> {
+  const known = builds.get(project) ?? buildNow(project, folder);
+  builds.set(project, known);
+  return known;
+}
 
 /**
  * Builds a project.
@@ -23,7 +34,7 @@ export class Unavailable extends Error {}
  * @returns The path of what `dotnet` is to run.
  * @throws Unavailable where there is no SDK or its packages can't be had.
  */
-export async function build(project: "Oracle" | "DotnetClient", folder: string): Promise<string> {
+async function buildNow(project: Project, folder: string): Promise<string> {
   const file = `${sources}/${folder}/${project}.csproj`;
   const assembly = join(output, project, "out", `${project}.dll`);
   const stamp = join(output, project, "built-from");

@@ -83,7 +83,7 @@ public class WireHub : Hub
     {
         for (var number = 0; number < count; number++)
         {
-            await Clients.Caller.SendAsync("Message", number, new string('x', size));
+            await Clients.Caller.SendAsync("Numbered", number, new string('x', size));
         }
     }
 
@@ -97,7 +97,7 @@ public class WireHub : Hub
     {
         for (var number = 0; number < count; number++)
         {
-            await Clients.All.SendAsync("Message", number, new string('x', size));
+            await Clients.All.SendAsync("Numbered", number, new string('x', size));
         }
     }
 

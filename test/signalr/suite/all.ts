@@ -9,6 +9,7 @@ import { jsonGroup } from "./wire/json.js";
 import { messagePackGroup } from "./wire/messagepack.js";
 import { negotiateGroup } from "./wire/negotiate.js";
 import { routingGroup } from "./wire/routing.js";
+import { statefulGroup } from "./wire/stateful.js";
 import { streamGroups } from "./wire/streams.js";
 import { transportGroups } from "./wire/transports.js";
 
@@ -23,6 +24,7 @@ export const wireGroups: readonly Group[] = [
   ...streamGroups,
   ...closingGroups,
   ...crowdGroups,
+  statefulGroup,
 ];
 
 export const allGroups: readonly Group[] = [...functionalGroups, ...wireGroups];

@@ -4,7 +4,16 @@ import { EventEmitter } from "node:events";
 import { createRequire } from "node:module";
 import type { ILogger, IStreamResult } from "@microsoft/signalr";
 import { once, Signal } from "../../support/network.js";
-import { type Case, type Group, getText, type Scene, tokenFor } from "./case.js";
+import {
+  type Case,
+  type Group,
+  getText,
+  observed,
+  openDoor,
+  type Scene,
+  tokenFor,
+  uniqueName,
+} from "./case.js";
 import {
   type ClientLibrary,
   clientLibraries,
@@ -25,6 +34,7 @@ interface Wish {
   readonly transport?: TransportName | undefined;
   readonly protocol?: ProtocolName;
   readonly http?: IHttpConnectionOptions;
+  readonly isStateful?: boolean;
   /** Delays of the automatic reconnect. */
   readonly reconnect?: number[];
 }
@@ -39,6 +49,7 @@ function makeConnection(
     transport,
     protocol = "json",
     http,
+    isStateful = false,
     reconnect,
   }: Wish,
 ): HubConnection {
@@ -53,6 +64,7 @@ function makeConnection(
         ? new signalR.JsonHubProtocol()
         : new messagePack.MessagePackHubProtocol(),
     );
+  if (isStateful) builder.withStatefulReconnect();
   if (reconnect !== undefined) builder.withAutomaticReconnect(reconnect);
   const connection = builder.build();
   scene.defer(() => connection.stop());
@@ -321,7 +333,7 @@ const matrixCases: readonly HubCase[] = [
 
 interface ComplexObject {
   ByteArray: unknown;
-  DateTime: unknown;
+  DateTime: Date | string;
   Guid: string;
   IntArray: number[];
   String: string;
@@ -340,8 +352,12 @@ function complexObject(protocol: ProtocolName | undefined): ComplexObject {
 }
 
 function assertComplex(actual: ComplexObject, expected: ComplexObject): void {
-  const plain = (value: ComplexObject) =>
-    value.ByteArray instanceof Uint8Array ? { ...value, ByteArray: [...value.ByteArray] } : value;
+  // One writes fractions of a second, another none.
+  const plain = (value: ComplexObject) => ({
+    ...value,
+    ByteArray: value.ByteArray instanceof Uint8Array ? [...value.ByteArray] : value.ByteArray,
+    DateTime: new Date(value.DateTime).getTime(),
+  });
   assert.deepEqual(plain(actual), plain(expected));
 }
 
@@ -464,6 +480,68 @@ const transportCases: readonly HubCase[] = [
     },
   ],
 ];
+
+// --- stateful reconnect, for each protocol ---
+
+const statefulCases: readonly HubCase[] = [
+  [
+    "a lost socket goes unnoticed",
+    async (scene, wish, library) => {
+      const connection = await startConnection(scene, library, {
+        ...wish,
+        path: "/stateful",
+        isStateful: true,
+      });
+      const noticed: unknown[] = [];
+      connection.onreconnecting((error) => noticed.push(error));
+      connection.onclose((error) => noticed.push(error));
+      const id = connection.connectionId;
+      const door = uniqueName();
+      const held = connection.invoke("Hold", door);
+      await observed(scene, id as string, `holding ${door}`);
+      socketOf(connection).terminate();
+      const sent = connection.invoke("Echo", "in between");
+      await openDoor(scene, door);
+      assert.deepEqual(await Promise.all([held, sent]), [door, "in between"]);
+      assert.equal(await connection.invoke("ConnectionId"), id);
+      assert.deepEqual(noticed, []);
+    },
+  ],
+  [
+    "stopping is the end",
+    async (scene, wish, library) => {
+      const connection = await startConnection(scene, library, {
+        ...wish,
+        path: "/stateful",
+        isStateful: true,
+      });
+      const id = connection.connectionId as string;
+      const closed = once(eventsOf(connection), "close");
+      await connection.stop();
+      assert.deepEqual(await closed, [undefined]);
+      assert.equal(await observed(scene, id, "disconnected"), "disconnected none");
+    },
+  ],
+  [
+    "Close from the server closes for good",
+    async (scene, wish, library) => {
+      const connection = await startConnection(scene, library, {
+        ...wish,
+        path: "/stateful",
+        isStateful: true,
+      });
+      const closed = once(eventsOf(connection), "close");
+      await connection.send("Abort");
+      assert.deepEqual(await closed, [undefined]);
+    },
+  ],
+];
+
+/** The socket under a connection, to be cut. */
+function socketOf(connection: HubConnection): { terminate(): void } {
+  const { transport } = (connection as unknown as { connection: { transport: object } }).connection;
+  return (transport as { _webSocket: { terminate(): void } })._webSocket;
+}
 
 // --- once for each version ---
 
@@ -742,6 +820,10 @@ export const functionalGroups: readonly Group[] = clientLibraries.flatMap((libra
         ...bind(rawTransportCases, library, { transport }),
         ...(transport === "WebSockets" ? [] : bind(redirectCases, library, { transport })),
       ],
+    })),
+    ...(["json", "messagepack"] as const).map((protocol) => ({
+      title: `${name}, stateful reconnect, ${protocol}`,
+      cases: bind(statefulCases, library, { transport: "WebSockets", protocol }),
     })),
     { title: name, cases: [...bind(singleCases, library, {}), ...bind(rawCases, library, {})] },
   ];

@@ -10,6 +10,7 @@ import {
 } from "../case.js";
 import type { ProtocolName } from "../clients.js";
 import { openHub } from "../hub-peer.js";
+import { wrongTypes } from "./errors.js";
 
 const protocols: readonly ProtocolName[] = ["json", "messagepack"];
 
@@ -33,6 +34,8 @@ interface ErrorRow {
   readonly error: string;
   /** With detailed errors off, if that is another. */
   readonly quiet?: string;
+  /** How a contract's complaint begins, on Halyard. */
+  readonly contract?: string;
 }
 
 const errorRows: readonly ErrorRow[] = [
@@ -80,6 +83,7 @@ const errorRows: readonly ErrorRow[] = [
       args,
       error: failedToInvoke("Add", badTypes),
       quiet: failedToInvoke("Add", ""),
+      contract: failedToInvoke("Add", " HubException: Argument 1: "),
     }),
   ),
   {
@@ -88,6 +92,7 @@ const errorRows: readonly ErrorRow[] = [
     args: [42],
     error: failedToInvoke("Echo", badTypes),
     quiet: failedToInvoke("Echo", ""),
+    contract: failedToInvoke("Echo", " HubException: Argument 1: "),
   },
   {
     title: "an error of the method",
@@ -178,8 +183,9 @@ const notCallable = [
 const cases: readonly Case[] = [
   ...protocols.flatMap((protocol) =>
     errorRows.map(
-      ({ title, target, args, type = 1, error, quiet = error }): Case => ({
+      ({ title, target, args, type = 1, error, quiet = error, contract }): Case => ({
         title: `${title}, ${protocol}`,
+        ...(contract !== undefined && { differs: wrongTypes }),
         async run(scene) {
           for (const [path, expected] of [
             ["/wire", error],
@@ -187,7 +193,13 @@ const cases: readonly Case[] = [
           ] as const) {
             const peer = await openHub(scene, path, { protocol });
             peer.sendMessage({ type, invocationId: "5", target, arguments: [...args] });
-            await peer.expect({ type: 3, invocationId: "5", error: expected });
+            if (contract === undefined) {
+              await peer.expect({ type: 3, invocationId: "5", error: expected });
+            } else {
+              const start = scene.expected({ aspNetCore: expected, halyard: contract });
+              const answer = String((await peer.next()).error);
+              assert.ok(answer.startsWith(start), answer);
+            }
             // Without an id the same is not answered at all.
             if (type === 1) peer.sendMessage({ type, target, arguments: [...args] });
             await peer.isAlive();
@@ -199,12 +211,14 @@ const cases: readonly Case[] = [
   {
     title: "what is not declared as a method can't be called",
     async run(scene) {
-      const peer = await openHub(scene);
-      for (const name of notCallable) {
-        assert.equal(await peer.invokeForError(name), noMethod(name));
-        assert.equal(await peer.invokeForError(name, {}), noMethod(name));
-        const invocationId = peer.startStream(name);
-        await peer.expect({ type: 3, invocationId, error: noMethod(name) });
+      for (const path of ["/wire", "/testhub"]) {
+        const peer = await openHub(scene, path);
+        for (const name of notCallable) {
+          assert.equal(await peer.invokeForError(name), noMethod(name));
+          assert.equal(await peer.invokeForError(name, {}), noMethod(name));
+          const invocationId = peer.startStream(name);
+          await peer.expect({ type: 3, invocationId, error: noMethod(name) });
+        }
       }
     },
   },
@@ -287,15 +301,32 @@ const cases: readonly Case[] = [
     },
   },
   {
-    title: "while a call runs: unknown methods and bad arguments are answered",
+    title: "while a call runs: unknown methods and a wrong count are answered",
     async run(scene) {
       const peer = await openHub(scene);
       const door = uniqueName();
       const held = peer.start("Hold", door);
       assert.equal(await peer.invokeForError("Unknown"), noMethod("Unknown"));
-      assert.equal(await peer.invokeForError("Add", "x", 1), failedToInvoke("Add", badTypes));
+      assert.equal(await peer.invokeForError("Add", 1), failedToInvoke("Add", count(1, 2)));
       await openDoor(scene, door);
       await peer.expect({ type: 3, invocationId: held, result: door });
+    },
+  },
+  {
+    title: "while a call runs: arguments of the wrong type",
+    differs: wrongTypes,
+    async run(scene) {
+      const peer = await openHub(scene);
+      const door = uniqueName();
+      const held = peer.start("Hold", door);
+      await observed(scene, peer.connectionId, `holding ${door}`);
+      const wrong = peer.start("Add", "x", 1);
+      const isRefusedAtOnce = scene.expected({ aspNetCore: true, halyard: false });
+      if (!isRefusedAtOnce) await openDoor(scene, door);
+      const order = [(await peer.next()).invocationId];
+      if (isRefusedAtOnce) await openDoor(scene, door);
+      order.push((await peer.next()).invocationId);
+      assert.deepEqual(order, isRefusedAtOnce ? [wrong, held] : [held, wrong]);
     },
   },
   {

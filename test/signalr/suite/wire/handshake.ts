@@ -3,6 +3,7 @@ import { type Case, type Group, hasObserved } from "../case.js";
 import type { ProtocolName } from "../clients.js";
 import { jsonHandshake, negotiate, openEvents, request } from "../http.js";
 import { openUnshaken, takeHandshakeReply } from "../hub-peer.js";
+import { detailOf, errorNames } from "./errors.js";
 
 const good: readonly [title: string, path: string, text: string, protocol?: ProtocolName][] = [
   ["JSON", "/wire", '{"protocol":"json","version":1}'],
@@ -82,6 +83,10 @@ const bad: readonly [title: string, path: string, text: string, error: string | 
   ],
 ];
 
+/** Whether the name of an exception is expected. */
+const isNamed = (error: string | RegExp): error is RegExp =>
+  error instanceof RegExp && error.source.includes("Exception");
+
 const cases: readonly Case[] = [
   ...good.map(
     ([title, path, text, protocol = "json"]): Case => ({
@@ -97,6 +102,7 @@ const cases: readonly Case[] = [
   ...bad.map(
     ([title, path, text, error]): Case => ({
       title: `${title}: ${JSON.stringify(text)}`,
+      ...(isNamed(error) && { differs: errorNames }),
       async run(scene) {
         const peer = await openUnshaken(scene, path);
         peer.send(`${text}\x1e`);
@@ -105,7 +111,12 @@ const cases: readonly Case[] = [
         const { error: actual, ...rest } = JSON.parse(reply.slice(0, -1));
         assert.deepEqual(rest, {});
         if (typeof error === "string") assert.equal(actual, error);
-        else assert.match(actual, error);
+        else if (!isNamed(error)) assert.match(actual, error);
+        else {
+          assert.ok(actual.startsWith(`${unexpected} `), actual);
+          const detail = new RegExp(error.source.slice(unexpected.length + 2));
+          assert.match(actual.slice(unexpected.length + 1), detailOf(scene, detail));
+        }
         assert.equal(await peer.nextFrame("the close"), undefined, "no Close message");
         assert.equal(await hasObserved(scene, peer.connectionId, ""), false, "no hub was told");
       },

@@ -59,7 +59,21 @@ const cases: readonly Case[] = [
       assert.deepEqual(refusal, { status: 404, text: unknownId });
     },
   },
-  ...["PUT", "PATCH", "OPTIONS", "TRACE"].map(
+  {
+    title: "OPTIONS",
+    differs: {
+      situation: "OPTIONS on the path of a hub",
+      aspNetCore: "405",
+      halyard: "Left to what stands behind, such as middleware for CORS; without any, 404",
+      why: "Preflight requests belong to whoever answers them, wherever that stands.",
+    },
+    async run(scene) {
+      const { connectionToken } = await negotiate(scene, "/wire");
+      const { status } = await request(scene, "OPTIONS", `/wire?id=${connectionToken}`);
+      assert.equal(status, scene.expected({ aspNetCore: 405, halyard: 404 }));
+    },
+  },
+  ...["PUT", "PATCH", "TRACE"].map(
     (method): Case => ({
       title: `${method} is not allowed`,
       async run(scene) {

@@ -134,7 +134,7 @@ const webSocketCases: readonly Case[] = [
         const id = peer.start("SendManyToCaller", 50, 3_000);
         for (let number = 0; number < 50; number++) {
           const { target, arguments: args } = await peer.next();
-          assert.equal(target, "Message");
+          assert.equal(target, "Numbered");
           assert.deepEqual(args, [number, "x".repeat(3_000)]);
         }
         await peer.expect({ type: 3, invocationId: id, result: null });
