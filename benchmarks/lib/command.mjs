@@ -136,7 +136,7 @@ export async function main(benchmark) {
  */
 const fullWarmUps = {
   first: { shortest: 40_000, longest: 90_000 },
-  later: { shortest: 9_000, longest: 30_000 },
+  later: { shortest: 15_000, longest: 45_000 },
 };
 const quickWarmUps = {
   first: { shortest: 0, longest: 10_000 },

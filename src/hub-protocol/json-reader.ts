@@ -1,5 +1,8 @@
 import { HubProtocolError } from "../errors.js";
-import { strictUtf8Text } from "./byte-text.js";
+import { asciiText, strictUtf8Text, viewOf } from "./byte-text.js";
+import { readPlainArray, readScalar, scalarEnd, unsure } from "./json-scalars.js";
+import { names } from "./name-cache.js";
+import { sawBeyondAscii, textEnd } from "./words.js";
 
 /** Levels of objects and arrays in a message, itself among them. As System.Text.Json has it. */
 export const maxJsonDepth = 64;
@@ -37,14 +40,16 @@ function isSpace(byte: number | undefined): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }
 
-/** Index behind the string that begins at `at`, or `end` when it does not end. */
-function stringEnd(bytes: Uint8Array, at: number, end: number): number {
-  for (let i = at + 1; i < end; i++) {
-    const byte = bytes[i];
-    if (byte === quote) return i + 1;
-    if (byte === backslash) i++;
-  }
-  return end;
+/** Whether {@link stringEnd} met no escapes, so that the text is what stands there. */
+let wasPlain = false;
+
+/** Index behind the string that begins at `at`. */
+function stringEnd(bytes: Uint8Array, view: DataView, at: number, end: number): number {
+  let i = textEnd(bytes, view, at + 1, end + 1);
+  wasPlain = bytes[i] === quote;
+  while (bytes[i] === backslash && i + 1 < end) i = textEnd(bytes, view, i + 2, end + 1);
+  if (bytes[i] !== quote || i >= end) throw malformed();
+  return i + 1;
 }
 
 /**
@@ -53,12 +58,18 @@ function stringEnd(bytes: Uint8Array, at: number, end: number): number {
  * @param depth - How many objects and arrays it is in.
  * @throws HubProtocolError when it is nested too deeply.
  */
-function valueEnd(bytes: Uint8Array, at: number, end: number, depth: number): number {
+function valueEnd(
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  end: number,
+  depth: number,
+): number {
   const outer = depth;
   for (let i = at; i < end; i++) {
     const byte = bytes[i];
     if (byte === quote) {
-      i = stringEnd(bytes, i, end) - 1;
+      i = stringEnd(bytes, view, i, end) - 1;
       if (depth === outer) return i + 1;
     } else if (byte === openBracket || byte === openBrace) {
       if (++depth > maxJsonDepth) throw malformed();
@@ -72,6 +83,11 @@ function valueEnd(bytes: Uint8Array, at: number, end: number, depth: number): nu
   return end;
 }
 
+/** Throws when a value of a message, in which its object is the first level, is nested too deeply. */
+export function checkDepth(bytes: Uint8Array, view: DataView, start: number, end: number): void {
+  valueEnd(bytes, view, start, end, 1);
+}
+
 /**
  * Reads the properties of an object one by one, as ASP.NET Core does: each is judged when it is
  * reached, and what comes behind the object is not looked at.
@@ -80,6 +96,7 @@ function valueEnd(bytes: Uint8Array, at: number, end: number, depth: number): nu
  */
 export class JsonObjectReader {
   readonly #bytes: Uint8Array;
+  readonly #view: DataView;
   readonly #end: number;
   #at: number;
   #start = 0;
@@ -87,14 +104,16 @@ export class JsonObjectReader {
   /** The present property. */
   name = "";
 
+  /** @param end - Index of a record separator, behind which nothing is looked at. */
   constructor(bytes: Uint8Array, start: number, end: number) {
     this.#bytes = bytes;
+    this.#view = viewOf(bytes);
     this.#end = end;
     this.#at = start;
     this.#skipSpace();
     if (bytes[this.#at] !== openBrace || this.#at >= end) {
       this.#start = this.#at;
-      this.#at = valueEnd(bytes, this.#start, end, 0);
+      this.#at = valueEnd(bytes, this.#view, this.#start, end, 0);
       parseJson(bytes, this.#start, this.#at);
       throw new HubProtocolError(
         `Unexpected JSON Token Type '${this.kind}'. Expected a JSON Object.`,
@@ -106,22 +125,26 @@ export class JsonObjectReader {
   /** Goes to the next property; `false` when there is none. */
   next(): boolean {
     this.#skipSpace();
-    if (this.#peek() === closeBrace && this.#isFirst) return false;
+    if (this.#peek() === closeBrace) return false;
     if (!this.#isFirst) {
-      if (this.#peek() === closeBrace) return false;
       this.#expect(comma);
       this.#skipSpace();
     }
     this.#isFirst = false;
     if (this.#peek() !== quote) throw malformed();
-    const nameEnd = stringEnd(this.#bytes, this.#at, this.#end);
-    this.name = parseJson(this.#bytes, this.#at, nameEnd) as string;
+    const bytes = this.#bytes;
+    const view = this.#view;
+    const nameEnd = stringEnd(bytes, view, this.#at, this.#end);
+    this.name =
+      wasPlain && !sawBeyondAscii
+        ? names.get(bytes, view, this.#at + 1, nameEnd - 1)
+        : (parseJson(bytes, this.#at, nameEnd) as string);
     this.#at = nameEnd;
     this.#skipSpace();
     this.#expect(colon);
     this.#skipSpace();
     this.#start = this.#at;
-    this.#at = valueEnd(this.#bytes, this.#start, this.#end, 1);
+    this.#at = valueEnd(bytes, view, this.#start, this.#end, 1);
     return true;
   }
 
@@ -146,7 +169,11 @@ export class JsonObjectReader {
   }
 
   value(): unknown {
-    return parseJson(this.#bytes, this.#start, this.#at);
+    const bytes = this.#bytes;
+    const start = this.#start;
+    const value = readScalar(bytes, this.#view, start, this.#end + 1);
+    if (value !== unsure && scalarEnd === this.#at) return value;
+    return parseJson(bytes, start, this.#at);
   }
 
   string(): string {
@@ -160,7 +187,7 @@ export class JsonObjectReader {
     const value = this.value();
     if (typeof value !== "number") throw this.#unexpected("Number");
     const limit = 2 ** (bits - 1);
-    const text = strictUtf8Text(this.#bytes, this.#start, this.#at) ?? "";
+    const text = asciiText(this.#bytes, this.#start, this.#at);
     if (!integer.test(text) || value >= limit || value < -limit) {
       throw new HubProtocolError(
         `Either the JSON value is not in a supported format, or is out of bounds for an Int${bits}.`,
@@ -178,6 +205,10 @@ export class JsonObjectReader {
   }
 
   array(): unknown[] {
+    if (this.#bytes[this.#start] === openBracket) {
+      const items = readPlainArray(this.#bytes, this.#view, this.#start, this.#end + 1);
+      if (items !== undefined && scalarEnd === this.#at) return items;
+    }
     const value = this.value();
     if (!Array.isArray(value)) throw this.#unexpected("Array");
     return value;
@@ -185,14 +216,18 @@ export class JsonObjectReader {
 
   /** An object of strings, without prototype. */
   strings(): Record<string, string> {
-    const value = this.value();
-    if (this.kind !== "Object") throw this.#unexpected("StartObject");
+    if (this.kind !== "Object") {
+      this.value();
+      throw this.#unexpected("StartObject");
+    }
     const strings: Record<string, string> = Object.create(null);
-    for (const [name, each] of Object.entries(value as object)) {
-      if (typeof each !== "string") {
-        throw new HubProtocolError(`Expected header '${name}' to be of type String.`);
+    const reader = new JsonObjectReader(this.#bytes, this.#start, this.#end);
+    while (reader.next()) {
+      const value = reader.value();
+      if (typeof value !== "string") {
+        throw new HubProtocolError(`Expected header '${reader.name}' to be of type String.`);
       }
-      strings[name] = each;
+      strings[reader.name] = value;
     }
     return strings;
   }

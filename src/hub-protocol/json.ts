@@ -1,18 +1,10 @@
-import { HubProtocolError } from "../errors.js";
 import type { ByteWriter } from "./byte-writer.js";
-import { findRecordEnd } from "./framing.js";
-import type { HubInput, HubProtocol } from "./hub-protocol.js";
-import { JsonObjectReader } from "./json-reader.js";
+import { recordSeparator } from "./framing.js";
+import type { HubProtocol } from "./hub-protocol.js";
+import { parse } from "./json-parser.js";
 import { writeString, writeValue } from "./json-writer.js";
-import {
-  type AckMessage,
-  type HubMessage,
-  type InvocationMessage,
-  type MessageHeaders,
-  MessageType,
-  type SequenceMessage,
-  type StreamInvocationMessage,
-} from "./messages.js";
+import { type HubMessage, type MessageHeaders, MessageType } from "./messages.js";
+import { word } from "./words.js";
 
 /**
  * The protocol `json`: an object in UTF-8, then a record separator.
@@ -27,142 +19,54 @@ export function json(): HubProtocol {
 
 const protocol: HubProtocol = { name: "json", transferFormat: "Text", parse, encode };
 
-function parse(input: HubInput, maxMessageSize: number): HubMessage | undefined {
-  for (;;) {
-    const end = findRecordEnd(input, maxMessageSize);
-    if (end === -1) return undefined;
-    const message = readMessage(input.bytes, input.at, end);
-    input.at = end + 1;
-    if (message !== undefined) return message;
-  }
-}
-
-function required(name: string): HubProtocolError {
-  return new HubProtocolError(`Missing required property '${name}'.`);
-}
-
-/** @returns `undefined` for a message of a type that we do not know. */
-function readMessage(bytes: Uint8Array, start: number, end: number): HubMessage | undefined {
-  const reader = new JsonObjectReader(bytes, start, end);
-  let type: number | undefined;
-  let headers: MessageHeaders | undefined;
-  let invocationId: string | undefined;
-  let target: string | undefined;
-  let args: unknown[] | undefined;
-  let streamIds: string[] | undefined;
-  let item: unknown;
-  let hasItem = false;
-  let result: unknown;
-  let hasResult = false;
-  let error: string | undefined;
-  let allowReconnect = false;
-  let sequenceId: number | undefined;
-  while (reader.next()) {
-    switch (reader.name) {
-      case "type":
-        type = reader.integer(32);
-        break;
-      case "headers":
-        headers = reader.strings();
-        break;
-      case "invocationId":
-        invocationId = reader.string();
-        break;
-      case "target":
-        target = reader.string();
-        break;
-      case "arguments":
-        args = reader.array();
-        break;
-      case "streamIds":
-        streamIds = readStreamIds(reader);
-        break;
-      case "item":
-        item = reader.value();
-        hasItem = true;
-        break;
-      case "result":
-        result = reader.value();
-        hasResult = true;
-        break;
-      case "error":
-        error = reader.string();
-        break;
-      case "allowReconnect":
-        allowReconnect = reader.boolean();
-        break;
-      case "sequenceId":
-        sequenceId = reader.integer(64);
-        break;
-      default:
-        reader.value();
-    }
-  }
-  switch (type) {
-    case undefined:
-      throw required("type");
-    case MessageType.invocation:
-    case MessageType.streamInvocation: {
-      const isStream = type === MessageType.streamInvocation;
-      if (isStream && !invocationId) throw required("invocationId");
-      if (target === undefined) throw required("target");
-      if (args === undefined) throw required("arguments");
-      return {
-        type,
-        headers,
-        invocationId: invocationId || undefined,
-        target,
-        arguments: args,
-        streamIds,
-        bindingError: undefined,
-      } as InvocationMessage | StreamInvocationMessage;
-    }
-    case MessageType.streamItem:
-      if (!invocationId) throw required("invocationId");
-      if (!hasItem) throw required("item");
-      return { type, headers, invocationId, item, bindingError: undefined };
-    case MessageType.completion:
-      if (!invocationId) throw required("invocationId");
-      if (error !== undefined && hasResult) {
-        throw new HubProtocolError("The 'error' and 'result' properties are mutually exclusive.");
-      }
-      return { type, headers, invocationId, error, hasResult, result };
-    case MessageType.cancelInvocation:
-      if (!invocationId) throw required("invocationId");
-      return { type, headers, invocationId };
-    case MessageType.ping:
-      return { type };
-    case MessageType.close:
-      return { type, error, allowReconnect };
-    case MessageType.ack:
-    case MessageType.sequence:
-      if (sequenceId === undefined) throw required("sequenceId");
-      return { type, sequenceId } as AckMessage | SequenceMessage;
-    default:
-      return undefined;
-  }
-}
-
-function readStreamIds(reader: JsonObjectReader): string[] | undefined {
-  const ids = reader.array();
-  for (const id of ids) {
-    if (typeof id !== "string") {
-      throw new HubProtocolError("Expected 'streamIds' to hold strings only.");
-    }
-  }
-  return ids.length === 0 ? undefined : (ids as string[]);
-}
+/** `,"invocationId":` */
+const id0 = word(',"in');
+const id4 = word("voca");
+const id8 = word("tion");
+const id12 = word('Id":');
+/** `,"target":` */
+const target0 = word(',"ta');
+const target4 = word("rget");
+const target6 = word('et":');
+/** `,"arguments":` */
+const arguments0 = word(',"ar');
+const arguments4 = word("gume");
+const arguments8 = word('nts"');
+const arguments9 = word('ts":');
+/** `,"result":` */
+const result0 = word(',"re');
+const result4 = word("sult");
+const result6 = word('lt":');
+/** `,"item":` */
+const item0 = word(',"it');
+const item4 = word('em":');
+/** `{"type":1` */
+const type0 = word('{"ty');
+const type4 = word('pe":');
 
 function encode(message: HubMessage, out: ByteWriter): void {
-  out.ascii(`{"type":${message.type}`);
-  if ("headers" in message) writeHeaders(out, message.headers);
+  out.reserve(9);
+  out.view.setInt32(out.length, type0, true);
+  out.view.setInt32(out.length + 4, type4, true);
+  out.bytes[out.length + 8] = 0x30 + message.type;
+  out.length += 9;
   switch (message.type) {
     case MessageType.invocation:
     case MessageType.streamInvocation:
-      writeId(out, message.invocationId);
-      out.ascii(',"target":');
+      if (message.headers !== undefined) writeHeaders(out, message.headers);
+      if (message.invocationId) writeId(out, message.invocationId);
+      out.reserve(10);
+      out.view.setInt32(out.length, target0, true);
+      out.view.setInt32(out.length + 4, target4, true);
+      out.view.setInt32(out.length + 6, target6, true);
+      out.length += 10;
       writeString(out, message.target);
-      out.ascii(',"arguments":');
+      out.reserve(13);
+      out.view.setInt32(out.length, arguments0, true);
+      out.view.setInt32(out.length + 4, arguments4, true);
+      out.view.setInt32(out.length + 8, arguments8, true);
+      out.view.setInt32(out.length + 9, arguments9, true);
+      out.length += 13;
       writeItems(out, message.arguments);
       if (message.streamIds !== undefined) {
         out.ascii(',"streamIds":');
@@ -170,21 +74,31 @@ function encode(message: HubMessage, out: ByteWriter): void {
       }
       break;
     case MessageType.streamItem:
+      if (message.headers !== undefined) writeHeaders(out, message.headers);
       writeId(out, message.invocationId);
-      out.ascii(',"item":');
+      out.reserve(8);
+      out.view.setInt32(out.length, item0, true);
+      out.view.setInt32(out.length + 4, item4, true);
+      out.length += 8;
       writeValue(out, message.item);
       break;
     case MessageType.completion:
+      if (message.headers !== undefined) writeHeaders(out, message.headers);
       writeId(out, message.invocationId);
       if (message.error) {
         out.ascii(',"error":');
         writeString(out, message.error);
       } else if (message.hasResult) {
-        out.ascii(',"result":');
+        out.reserve(10);
+        out.view.setInt32(out.length, result0, true);
+        out.view.setInt32(out.length + 4, result4, true);
+        out.view.setInt32(out.length + 6, result6, true);
+        out.length += 10;
         writeValue(out, message.result);
       }
       break;
     case MessageType.cancelInvocation:
+      if (message.headers !== undefined) writeHeaders(out, message.headers);
       writeId(out, message.invocationId);
       break;
     case MessageType.close:
@@ -199,27 +113,31 @@ function encode(message: HubMessage, out: ByteWriter): void {
       out.ascii(`,"sequenceId":${message.sequenceId}`);
       break;
   }
-  out.ascii("}\x1e");
+  out.reserve(2);
+  out.bytes[out.length] = 0x7d;
+  out.bytes[out.length + 1] = recordSeparator;
+  out.length += 2;
 }
 
-function writeHeaders(out: ByteWriter, headers: MessageHeaders | undefined): void {
-  if (headers === undefined) return;
-  const names = Object.keys(headers);
-  if (names.length === 0) return;
+function writeHeaders(out: ByteWriter, headers: MessageHeaders): void {
   let separator = ',"headers":{';
-  for (const name of names) {
+  for (const name of Object.keys(headers)) {
     out.ascii(separator);
     writeString(out, name);
     out.byte(0x3a);
     writeString(out, headers[name] as string);
     separator = ",";
   }
-  out.byte(0x7d);
+  if (separator === ",") out.byte(0x7d);
 }
 
-function writeId(out: ByteWriter, id: string | undefined): void {
-  if (!id) return;
-  out.ascii(',"invocationId":');
+function writeId(out: ByteWriter, id: string): void {
+  out.reserve(16);
+  out.view.setInt32(out.length, id0, true);
+  out.view.setInt32(out.length + 4, id4, true);
+  out.view.setInt32(out.length + 8, id8, true);
+  out.view.setInt32(out.length + 12, id12, true);
+  out.length += 16;
   writeString(out, id);
 }
 

@@ -1,5 +1,6 @@
-import { utf8Text } from "./byte-text.js";
+import { asciiText, utf8Text, viewOf } from "./byte-text.js";
 import type { HubInput } from "./hub-protocol.js";
+import { names } from "./name-cache.js";
 
 /**
  * Reads parts of MessagePack at `input.at` and moves it behind them. No reader looks at `end` or
@@ -44,25 +45,52 @@ function readLength(input: HubInput, end: number, short: number, long: number): 
 
 /** @returns `null` for nil, `undefined` when there is no string. */
 export function readText(input: HubInput, end: number): string | null | undefined {
+  const length = readTextLength(input, end);
+  if (length < 0) return length === isNil ? null : undefined;
   const { bytes, at } = input;
-  if (at >= end) return undefined;
+  input.at = at + length;
+  if (length <= 8) {
+    // Most ids are that short, and to put them together is cheaper than a native call.
+    let all = 0;
+    for (let i = at; i < input.at; i++) all |= bytes[i] as number;
+    if (all < 0x80) return asciiText(bytes, at, input.at);
+  }
+  return utf8Text(bytes, at, input.at);
+}
+
+/** As {@link readText}, for names that come again. */
+export function readName(input: HubInput, end: number): string | null | undefined {
+  const length = readTextLength(input, end);
+  if (length < 0) return length === isNil ? null : undefined;
+  const { bytes, at } = input;
+  input.at = at + length;
+  return names.get(bytes, viewOf(bytes), at, input.at);
+}
+
+const isNil = -1;
+const isNoText = -2;
+
+/** The length of a string all of which is there; `input.at` stands at its first byte. */
+function readTextLength(input: HubInput, end: number): number {
+  const { bytes, at } = input;
+  if (at >= end) return isNoText;
   const byte = bytes[at] as number;
   let start = at + 1;
   let length = byte & 31;
-  if (byte < 0xa0 || byte > 0xbf) {
+  if (byte >> 5 !== 5) {
     if (byte === 0xc0) {
       input.at = start;
-      return null;
+      return isNil;
     }
-    if (byte < 0xd9 || byte > 0xdb) return undefined;
+    if (byte < 0xd9 || byte > 0xdb) return isNoText;
     const size = 1 << (byte - 0xd9);
-    if (end - start < size) return undefined;
+    if (end - start < size) return isNoText;
     length = unsigned(bytes, start, size);
     start += size;
   }
-  if (end - start < length) return undefined;
-  input.at = start + length;
-  return utf8Text(bytes, start, start + length);
+  if (end - start < length) return isNoText;
+  input.at = start;
+  return length;
 }
 
 /** @returns `undefined` when there is none. */

@@ -1,7 +1,7 @@
 import { Decoder, ExtensionCodec } from "@msgpack/msgpack";
 import { HubProtocolError } from "../errors.js";
 import type { ByteWriter } from "./byte-writer.js";
-import { insertLengthPrefix, readLengthPrefix } from "./framing.js";
+import { insertLengthPrefix, prefixLength, readLengthPrefix } from "./framing.js";
 import type { HubInput, HubProtocol } from "./hub-protocol.js";
 import {
   type Findings,
@@ -11,6 +11,7 @@ import {
   readFloat,
   readInteger,
   readMapLength,
+  readName,
   readText,
   scan,
 } from "./messagepack-reader.js";
@@ -64,6 +65,8 @@ const voidKind = 2;
 const resultKind = 3;
 
 const nil = new Uint8Array([0xc0]);
+/** Largest memory that may be kept from one message to the next. */
+const maxKept = 1 << 17;
 
 /**
  * The protocol `messagepack`, which sends bytes as bytes and integers of 64 bits exactly.
@@ -81,7 +84,6 @@ class MessagePackProtocol implements HubProtocol {
   readonly name = "messagepack";
   readonly transferFormat = "Binary";
   readonly #rounds: boolean;
-  /** Levels left within the message and its arguments, and within the message alone. */
   readonly #maxDepth: number;
   readonly #codec: ExtensionCodec;
   readonly #hasOwnCodec: boolean;
@@ -115,15 +117,17 @@ class MessagePackProtocol implements HubProtocol {
 
   encode(message: HubMessage, out: ByteWriter): void {
     const start = out.length;
-    out.byte(0);
+    const guessed = prefixLength(sizeOf(message));
+    out.reserve(guessed);
+    out.length = start + guessed;
     this.#writeMessage(message, out);
-    insertLengthPrefix(out, start, 1);
+    insertLengthPrefix(out, start, guessed);
   }
 
   /** @returns `undefined` for a message of a type that we do not know. */
   #readMessage(input: HubInput, end: number): HubMessage | undefined {
     const count = arrayLength(input, end, "message");
-    const type = integer(input, end, "messageType", 32);
+    const type = smallInteger(input, end, "messageType");
     switch (type) {
       case MessageType.invocation:
       case MessageType.streamInvocation:
@@ -166,13 +170,17 @@ class MessagePackProtocol implements HubProtocol {
     const invocationId = isStream
       ? requiredId(input, end, name)
       : text(input, end, "invocationId") || undefined;
-    const target = text(input, end, "target");
+    const target = readName(input, end);
+    if (target === undefined) throw new HubProtocolError("Reading 'target' as String failed.");
     if (!target) throw new HubProtocolError(`Null or empty target for ${name} message.`);
     let args: unknown[];
     try {
       args = this.#readArguments(input, end);
     } catch (cause) {
-      const bindingError = new HubProtocolError(bindingErrorText, "ERR_HUB_BINDING", { cause });
+      // .NET words it in its own way when there is no array to begin with.
+      const { message } = cause as Error;
+      const text = message === noArray("arguments").message ? message : bindingErrorText;
+      const bindingError = new HubProtocolError(text, "ERR_HUB_BINDING", { cause });
       return invocation(type, headers, invocationId, target, [], undefined, bindingError);
     }
     const streamIds = count > 5 ? readStreamIds(input, end) : undefined;
@@ -196,7 +204,7 @@ class MessagePackProtocol implements HubProtocol {
     const type = MessageType.completion;
     const headers = readHeaders(input, end);
     const invocationId = requiredId(input, end, "Completion");
-    const kind = integer(input, end, "resultKind", 32);
+    const kind = smallInteger(input, end, "resultKind");
     let error: string | undefined;
     let hasResult = false;
     let result: unknown;
@@ -218,7 +226,7 @@ class MessagePackProtocol implements HubProtocol {
 
   #readArguments(input: HubInput, end: number): unknown[] {
     const count = arrayLength(input, end, "arguments");
-    if (count > end - input.at) throw unreadable();
+    if (count > end - input.at) throw noArray("arguments");
     const depth = this.#maxDepth - 2;
     if (count === 1) return [this.#readValue(input, end, depth)];
     const args = new Array<unknown>(count);
@@ -230,11 +238,11 @@ class MessagePackProtocol implements HubProtocol {
   #readValue(input: HubInput, end: number, depth: number): unknown {
     const first = input.at < end ? (input.bytes[input.at] as number) : 0xc1;
     let value: unknown;
-    if (first < 0x80 || first >= 0xe0 || (first >= 0xcc && first <= 0xd3)) {
+    if ((first >= 0xa0 && first <= 0xc0) || (first >= 0xd9 && first <= 0xdb)) {
+      value = readText(input, end);
+    } else if (first < 0x80 || first >= 0xe0 || (first >= 0xcc && first <= 0xd3)) {
       value = readInteger(input, end);
       if (this.#rounds && typeof value === "bigint") value = Number(value);
-    } else if ((first >= 0xa0 && first <= 0xc0) || (first >= 0xd9 && first <= 0xdb)) {
-      value = readText(input, end);
     } else if (first === 0xc2 || first === 0xc3) {
       value = readBoolean(input, end);
     } else if (first === 0xca || first === 0xcb) {
@@ -269,7 +277,7 @@ class MessagePackProtocol implements HubProtocol {
       return isExact ? withSmallNumbers(value) : value;
     } finally {
       // It keeps what it read last, and with it the memory of which that is a view.
-      decoder.decode(nil);
+      if (range.buffer.byteLength > maxKept) decoder.decode(nil);
     }
   }
 
@@ -277,9 +285,7 @@ class MessagePackProtocol implements HubProtocol {
     switch (message.type) {
       case MessageType.invocation:
       case MessageType.streamInvocation:
-        writeArrayLength(out, 6);
-        out.byte(message.type);
-        writeHeaders(out, message.headers);
+        writeStart(out, 6, message.type, message.headers);
         if (message.invocationId) writeText(out, message.invocationId);
         else writeNil(out);
         writeText(out, message.target);
@@ -289,17 +295,13 @@ class MessagePackProtocol implements HubProtocol {
         for (const id of message.streamIds ?? []) writeText(out, id);
         break;
       case MessageType.streamItem:
-        writeArrayLength(out, 4);
-        out.byte(message.type);
-        writeHeaders(out, message.headers);
+        writeStart(out, 4, message.type, message.headers);
         writeText(out, message.invocationId);
         this.#writeValue(out, message.item, 0);
         break;
       case MessageType.completion: {
         const kind = message.error ? errorKind : message.hasResult ? resultKind : voidKind;
-        writeArrayLength(out, kind === voidKind ? 4 : 5);
-        out.byte(message.type);
-        writeHeaders(out, message.headers);
+        writeStart(out, kind === voidKind ? 4 : 5, message.type, message.headers);
         writeText(out, message.invocationId);
         out.byte(kind);
         if (kind === errorKind) writeText(out, message.error as string);
@@ -307,9 +309,7 @@ class MessagePackProtocol implements HubProtocol {
         break;
       }
       case MessageType.cancelInvocation:
-        writeArrayLength(out, 3);
-        out.byte(message.type);
-        writeHeaders(out, message.headers);
+        writeStart(out, 3, message.type, message.headers);
         writeText(out, message.invocationId);
         break;
       case MessageType.ping:
@@ -393,10 +393,25 @@ class MessagePackProtocol implements HubProtocol {
   }
 }
 
+/** About how many bytes a message will have, by the one value that makes most messages large. */
+function sizeOf(message: HubMessage): number {
+  let value: unknown;
+  if (message.type === MessageType.completion) value = message.result;
+  else if (message.type === MessageType.streamItem) value = message.item;
+  else if ("arguments" in message) value = message.arguments[0];
+  if (typeof value === "string") return value.length + 24;
+  return value instanceof Uint8Array ? value.length + 24 : 24;
+}
+
 /** Whether it can be no extension, unless the application has its own. */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === Array.prototype || prototype === null;
+}
+
+/** Something is no array, or says that it is longer than what is there. */
+function noArray(name: string): HubProtocolError {
+  return new HubProtocolError(`Reading array length for '${name}' failed.`);
 }
 
 function unreadable(): HubProtocolError {
@@ -443,7 +458,7 @@ function invocation(
 
 function arrayLength(input: HubInput, end: number, name: string): number {
   const length = readArrayLength(input, end);
-  if (length === -1) throw new HubProtocolError(`Reading array length for '${name}' failed.`);
+  if (length === -1) throw noArray(name);
   return length;
 }
 
@@ -457,6 +472,16 @@ function boolean(input: HubInput, end: number, name: string): boolean {
   const value = readBoolean(input, end);
   if (value === undefined) throw new HubProtocolError(`Reading '${name}' as Boolean failed.`);
   return value;
+}
+
+/** An integer that is nearly always a byte. */
+function smallInteger(input: HubInput, end: number, name: string): number {
+  const { bytes, at } = input;
+  if (at < end && (bytes[at] as number) < 0x80) {
+    input.at = at + 1;
+    return bytes[at] as number;
+  }
+  return integer(input, end, name, 32);
 }
 
 function integer(input: HubInput, end: number, name: string, bits: 32 | 64): number {
@@ -475,6 +500,10 @@ function requiredId(input: HubInput, end: number, message: string): string {
 }
 
 function readHeaders(input: HubInput, end: number): MessageHeaders | undefined {
+  if (input.at < end && input.bytes[input.at] === 0x80) {
+    input.at++;
+    return undefined;
+  }
   const count = readMapLength(input, end);
   if (count === -1) throw new HubProtocolError("Reading map length for 'headers' failed.");
   if (count === 0) return undefined;
@@ -489,16 +518,27 @@ function readHeaders(input: HubInput, end: number): MessageHeaders | undefined {
   return headers;
 }
 
-function writeHeaders(out: ByteWriter, headers: MessageHeaders | undefined): void {
-  if (headers === undefined) {
-    out.byte(0x80);
-    return;
-  }
-  const names = Object.keys(headers);
-  writeMapLength(out, names.length);
-  for (const name of names) {
-    writeText(out, name);
-    writeText(out, headers[name] as string);
+/** Writes how many items a message has, and the first two. */
+function writeStart(
+  out: ByteWriter,
+  count: number,
+  type: HubMessage["type"],
+  headers: MessageHeaders | undefined,
+): void {
+  out.reserve(3);
+  const { bytes, length } = out;
+  bytes[length] = 0x90 | count;
+  bytes[length + 1] = type;
+  bytes[length + 2] = 0x80;
+  out.length = length + 3;
+  if (headers !== undefined) {
+    out.length--;
+    const names = Object.keys(headers);
+    writeMapLength(out, names.length);
+    for (const name of names) {
+      writeText(out, name);
+      writeText(out, headers[name] as string);
+    }
   }
 }
 

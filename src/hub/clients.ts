@@ -1,3 +1,4 @@
+import { quiet } from "../deferred.js";
 import type { AnyClient } from "./hub.js";
 import type { HubConnection } from "./hub-connection.js";
 import type { LifetimeManager } from "./lifetime-manager.js";
@@ -78,6 +79,9 @@ export interface HubCallerClients<TClient extends object = AnyClient> extends Hu
 type Send = (method: string, args: unknown[]) => Promise<void>;
 type Call = (...args: unknown[]) => Promise<unknown>;
 
+/** Functions that a proxy keeps; applications may take names from anywhere. */
+const maxMethods = 1_000;
+
 /** Makes an object whose every property is a function that calls the client method of that name. */
 function proxyOf(call: (method: string, args: unknown[]) => Promise<unknown>, own?: object): never {
   const methods = new Map<string, Call>();
@@ -90,6 +94,7 @@ function proxyOf(call: (method: string, args: unknown[]) => Promise<unknown>, ow
       let method = methods.get(name);
       if (method === undefined) {
         method = (...args) => call(name, args);
+        if (methods.size === maxMethods) methods.clear();
         methods.set(name, method);
       }
       return method;
@@ -121,7 +126,7 @@ export class ManagedClients implements HubClients<object> {
   }
 
   clients(connectionIds: readonly string[]): ClientProxy<object> {
-    const ids = [...connectionIds];
+    const ids = [...new Set(connectionIds)];
     return this.#many((method, args) => this.manager.sendToConnections(ids, method, args));
   }
 
@@ -144,18 +149,19 @@ export class ManagedClients implements HubClients<object> {
   }
 
   users(userIds: readonly string[]): ClientProxy<object> {
-    const ids = [...userIds];
+    const ids = [...new Set(userIds)];
     return this.#many((method, args) => this.manager.sendToUsers(ids, method, args));
   }
 
   /** @param before - Called before a result is waited for; may throw. */
   single(connectionId: string, before?: () => void): SingleClient<object> {
     const { manager } = this;
+    const ask = async (method: string, args: unknown[], options: InvokeOptions) => {
+      before?.();
+      return manager.invoke(connectionId, method, args, options);
+    };
     const invoke = (options: InvokeOptions = {}) =>
-      proxyOf(async (method, args) => {
-        before?.();
-        return manager.invoke(connectionId, method, args, options);
-      });
+      proxyOf((method, args) => quiet(ask(method, args, options)));
     return proxyOf((method, args) => manager.sendToConnection(connectionId, method, args), {
       invoke,
     });

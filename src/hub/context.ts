@@ -55,7 +55,7 @@ export class HubCallerContext {
 
   /** Bytes sent that the client has not taken yet. */
   get bufferedBytes(): number {
-    return this.#hubConnection.bufferedBytes;
+    return this.#hubConnection.out.bufferedBytes;
   }
 
   /** Ends the connection; the client does not reconnect by itself. */

@@ -58,7 +58,7 @@ export class Dispatcher {
     const method = this.#methods.find(message.target);
     const refusal = this.#refusal(connection, method, message);
     if (refusal !== undefined) {
-      connection.answerError(message.invocationId, refusal);
+      connection.answer(message.invocationId, refusal);
     } else if (message.type === MessageType.streamInvocation || message.streamIds !== undefined) {
       this.#startStreaming(connection, method as HubMethod, message);
     } else if (connection.takeSlot()) {
@@ -119,9 +119,9 @@ export class Dispatcher {
       message.type === MessageType.streamInvocation &&
       connection.findCall(message.invocationId)
     ) {
-      connection.answerError(invocationId, `Invocation ID '${invocationId}' is already in use.`);
+      connection.answer(invocationId, `Invocation ID '${invocationId}' is already in use.`);
     } else if (!connection.hasRoomForStreams(message.streamIds?.length ?? 0)) {
-      connection.answerError(
+      connection.answer(
         invocationId,
         this.#failedToInvoke(
           method.name,
@@ -142,9 +142,9 @@ export class Dispatcher {
 
   #start(connection: HubConnection, method: HubMethod, message: Call, hasSlot: boolean): void {
     const call = new HubCall(connection, message.invocationId, hasSlot);
-    connection.calls.add(call);
+    connection.addCall(call);
     // Uploads open at once: their items may be in the same chunk, behind this message.
-    if (message.streamIds !== undefined && !this.#openUploads(call, method, message)) return;
+    if (message.streamIds !== undefined) this.#openUploads(call, method, message.streamIds);
     // Most methods have no rules and no contract, and then nothing is waited for.
     if (method.contract === undefined && this.#rules(method)?.authorize === undefined) {
       this.#run(call, method, message, message.arguments as unknown[]);
@@ -156,14 +156,14 @@ export class Dispatcher {
         if (args === undefined || !call.connection.isOpen) this.#end(call);
         else this.#run(call, method, message, args);
       },
-      (error) => this.#answerError(call, this.#failedToInvoke(method.name, error)),
+      (error) => this.#fail(call, this.#failedToInvoke(method.name, error)),
     );
   }
 
   /** Asks whether the call is allowed, and has its arguments checked. */
   async #prepare(call: HubCall, method: HubMethod, message: Call): Promise<unknown[] | undefined> {
     if (!(await this.#isAuthorized(call, method, message))) {
-      call.connection.answerError(
+      call.connection.answer(
         call.invocationId,
         `Failed to invoke '${method.name}' because user is unauthorized`,
       );
@@ -199,28 +199,17 @@ export class Dispatcher {
     }
   }
 
-  /** Opens the streams that come with a call. @returns Whether they are as many as it takes. */
-  #openUploads(call: HubCall, method: HubMethod, message: Call): boolean {
-    const streamIds = message.streamIds ?? [];
-    if (method.uploads !== undefined && method.uploads !== streamIds.length) {
-      this.#answerError(
-        call,
-        `An unexpected error occurred invoking '${method.name}' on the server. HubException: Client sent ${streamIds.length} stream(s), Hub method expects ${method.uploads}.`,
-      );
-      return false;
-    }
-    call.uploads = streamIds;
+  /** Opens the streams that come with a call. */
+  #openUploads(call: HubCall, method: HubMethod, streamIds: readonly string[]): void {
+    const { uploads } = call.connection;
     const schemas = method.contract?.parameters.filter(({ isUpload }) => isUpload);
-    streamIds.forEach((id, index) => {
-      call.connection.openUpload(id, schemas?.[index]?.schema);
-    });
-    return true;
+    call.uploads = streamIds.map((id, index) => uploads.open(id, schemas?.[index]?.schema));
   }
 
   /** The arguments as the method takes them: with its upload streams. */
   #withUploads(call: HubCall, method: HubMethod, args: unknown[]): unknown[] {
     if (call.uploads === undefined) return args;
-    const streams = call.uploads.map((id) => call.connection.upload(id));
+    const streams = [...call.uploads];
     const parameters = method.contract?.parameters;
     if (parameters === undefined) return [...args, ...streams];
     const remaining = [...args];
@@ -230,7 +219,16 @@ export class Dispatcher {
   #run(call: HubCall, method: HubMethod, message: Call, args: unknown[]): void {
     const wantsStream = message.type === MessageType.streamInvocation;
     if (method.isStreaming !== undefined && method.isStreaming !== wantsStream) {
-      this.#answerError(call, wrongMode(method, wantsStream));
+      this.#fail(call, wrongMode(method, wantsStream));
+      return;
+    }
+    const sent = call.uploads?.length ?? 0;
+    if (method.uploads !== undefined && method.uploads !== sent) {
+      const base = `An unexpected error occurred invoking '${method.name}' on the server.`;
+      this.#fail(
+        call,
+        `${base} HubException: Client sent ${sent} stream(s), Hub method expects ${method.uploads}.`,
+      );
       return;
     }
     let result: unknown;
@@ -257,18 +255,23 @@ export class Dispatcher {
   }
 
   #returned(call: HubCall, method: HubMethod, value: unknown, wantsStream: boolean): void {
-    if (wantsStream) {
-      this.#stream(call, method, value);
-    } else if (isStream(value)) {
-      void iteratorOf(value)?.return?.();
-      this.#answerError(call, wrongMode(method, false));
-    } else if (method.contract?.result === undefined) {
-      this.#answer(call, method, value);
-    } else {
-      this.#checkedResult(method.contract.result, value).then(
-        (result) => this.#answer(call, method, result),
-        (error) => this.#failed(call, method, error),
-      );
+    try {
+      if (wantsStream) {
+        this.#stream(call, method, value);
+      } else if (isStream(value)) {
+        void stop(iteratorOf(value));
+        this.#fail(call, wrongMode(method, false));
+      } else if (method.contract?.result === undefined) {
+        this.#complete(call, method, value);
+      } else {
+        this.#checkedResult(method.contract.result, value).then(
+          (result) => this.#complete(call, method, result),
+          (error) => this.#failed(call, method, error),
+        );
+      }
+    } catch (error) {
+      // What looked like a stream can be one that cannot be read.
+      this.#failed(call, method, error);
     }
   }
 
@@ -281,11 +284,11 @@ export class Dispatcher {
     }
   }
 
-  #answer(call: HubCall, method: HubMethod, result: unknown): void {
+  #complete(call: HubCall, method: HubMethod, result: unknown): void {
     const { invocationId } = call;
     if (invocationId !== undefined) {
       try {
-        call.connection.write({
+        call.connection.out.write({
           type: MessageType.completion,
           invocationId,
           error: undefined,
@@ -305,11 +308,11 @@ export class Dispatcher {
       log(this.#options.logger, "error", "a hub method threw", { method: method.name, error });
     }
     const base = `An unexpected error occurred invoking '${method.name}' on the server.`;
-    this.#answerError(call, errorText(base, error, this.#options.enableDetailedErrors));
+    this.#fail(call, errorText(base, error, this.#options.enableDetailedErrors));
   }
 
-  #answerError(call: HubCall, text: string): void {
-    call.connection.answerError(call.invocationId, text);
+  #fail(call: HubCall, text: string): void {
+    call.connection.answer(call.invocationId, text);
     this.#end(call);
   }
 
@@ -332,7 +335,7 @@ export class Dispatcher {
     const iterator = iteratorOf(value);
     if (iterator === undefined) {
       const isNothing = value === undefined || value === null;
-      this.#answerError(
+      this.#fail(
         call,
         isNothing
           ? `The value returned by the streaming method '${method.name}' is not a ChannelReader<> or IAsyncEnumerable<>.`
@@ -340,72 +343,73 @@ export class Dispatcher {
       );
       return;
     }
-    const finish = (error?: unknown, hasFailed = false) => {
-      if (call.onCancel === undefined) return;
-      call.onCancel = undefined;
-      if (hasFailed && !call.isCanceled) {
-        if (!(error instanceof HubError)) {
-          log(this.#options.logger, "error", "a hub stream failed", { method: method.name, error });
-        }
-        const base = "An error occurred on the server while streaming results.";
-        this.#answerError(call, errorText(base, error, this.#options.enableDetailedErrors));
-      } else {
-        call.connection.answerEnd(call.invocationId as string);
-        this.#end(call);
-      }
-    };
-    const stop = () => {
-      // A generator that waits for something ends only when that comes; its `signal` tells it.
-      try {
-        void Promise.resolve(iterator.return?.()).catch(() => {});
-      } catch {
-        // What it throws at being stopped is of no use to anybody any more.
-      }
-    };
-    if (call.isCanceled) {
-      call.onCancel = stop;
-      stop();
-      finish();
-      return;
-    }
-    call.onCancel = () => {
-      stop();
-      finish();
-    };
-    this.#sendItems(call, method, iterator).then(
-      () => finish(),
-      (error) => {
-        stop();
-        finish(error, true);
-      },
-    );
+    void this.#answerStream(call, method, iterator);
   }
 
-  async #sendItems(
-    call: HubCall,
-    method: HubMethod,
-    iterator: AsyncIterator<unknown> | Iterator<unknown>,
-  ): Promise<void> {
+  /** Never rejects. */
+  async #answerStream(call: HubCall, method: HubMethod, iterator: AnyIterator): Promise<void> {
+    const { connection } = call;
+    let stopped: Promise<void> | undefined;
+    const answer = (error: string | undefined) => {
+      if (call.isAnswered) return;
+      call.isAnswered = true;
+      connection.answer(call.invocationId, error);
+    };
+    call.onCancel = () => {
+      answer(undefined);
+      connection.closeUploads(call);
+      // A generator that waits for something ends only when that comes; its `signal` tells it.
+      stopped = stop(iterator);
+    };
+    if (call.isCanceled) call.onCancel();
+    try {
+      if (!call.isCanceled) await this.#sendItems(call, method, iterator);
+      answer(undefined);
+    } catch (error) {
+      if (!call.isAnswered && !(error instanceof HubError)) {
+        log(this.#options.logger, "error", "a hub stream failed", { method: method.name, error });
+      }
+      const base = "An error occurred on the server while streaming results.";
+      answer(errorText(base, error, this.#options.enableDetailedErrors));
+      stopped ??= stop(iterator);
+    }
+    // Only what has really ended makes room for another.
+    if (stopped !== undefined) await stopped;
+    this.#end(call);
+  }
+
+  async #sendItems(call: HubCall, method: HubMethod, iterator: AnyIterator): Promise<void> {
     const { connection } = call;
     const invocationId = call.invocationId as string;
     const schema = method.contract?.result;
     for (let count = 1; ; count++) {
       const next = iterator.next();
       const isPending = next instanceof Promise || isThenable(next);
-      const { done, value } = isPending ? await next : (next as IteratorResult<unknown>);
+      const step = isPending ? await next : (next as IteratorResult<unknown>);
+      if (typeof step !== "object" || step === null) throw new TypeError("This is no iterator.");
+      const { done, value } = step;
       if (done || call.isCanceled) return;
       const item = schema === undefined ? value : await this.#checkedResult(schema, value);
-      connection.write({
+      connection.out.write({
         type: MessageType.streamItem,
         invocationId,
         item: item === undefined ? null : item,
       });
-      if (connection.isCongested) await connection.whenSendable();
+      if (connection.out.isCongested) await connection.out.whenSendable();
       // A stream that never waits for anything must not keep everybody else waiting.
       else if (count % itemsPerTurn === 0) await nextTurn();
       if (call.isCanceled) return;
     }
   }
+}
+
+type AnyIterator = AsyncIterator<unknown> | Iterator<unknown>;
+
+/** Ends an iterator early. What it throws at that is of no use to anybody any more. */
+async function stop(iterator: AnyIterator | undefined): Promise<void> {
+  try {
+    await iterator?.return?.();
+  } catch {}
 }
 
 function wrongMode(method: HubMethod, wantsStream: boolean): string {

@@ -4,6 +4,7 @@ import type { HubCallerContext } from "./context.js";
 import type { GroupManager } from "./groups.js";
 import type { Hub, HubScope } from "./hub.js";
 import type { HubConnection } from "./hub-connection.js";
+import type { UploadStream } from "./streams.js";
 
 /** One call of a hub method, or of its life cycle: what the hub object sees, and how it is canceled. */
 export class HubCall implements HubScope {
@@ -12,11 +13,13 @@ export class HubCall implements HubScope {
   readonly invocationId: string | undefined;
   /** Whether it counts against `maximumParallelInvocationsPerClient`. */
   hasSlot: boolean;
-  /** Ids of the upload streams that end with it. */
-  uploads: readonly string[] | undefined;
+  /** The client's streams that end with it. */
+  uploads: readonly UploadStream[] | undefined;
   /** Called once when the client cancels the call or its connection ends. */
   onCancel: (() => void) | undefined;
   isCanceled = false;
+  /** Whether the client was told its end, though the method still runs. */
+  isAnswered = false;
   /** The object the method was called on. */
   hub: Hub<object> | undefined;
   readonly #mayAskClients: boolean;

@@ -15,36 +15,25 @@ import {
 } from "../hub-protocol/handshake.js";
 import type { HubInput, HubProtocol } from "../hub-protocol/hub-protocol.js";
 import {
-  type CompletionMessage,
   type HubMessage,
   type InvocationMessage,
   isCounted,
   MessageType,
   type StreamInvocationMessage,
-  type StreamItemMessage,
 } from "../hub-protocol/messages.js";
 import { log } from "../logger.js";
+import { CallLimits } from "./call-limits.js";
 import type { ManagedClients } from "./clients.js";
 import { HubCallerContext } from "./context.js";
-import { checked, type StandardSchema } from "./contract.js";
 import { errorText } from "./error-text.js";
 import type { GroupManager } from "./groups.js";
 import type { HubCall } from "./hub-call.js";
 import type { HubHandler } from "./hub-handler.js";
-import { type KeptMessage, MessageBuffer } from "./message-buffer.js";
 import type { HubMethod } from "./methods.js";
-import { type OutputOwner, output } from "./output.js";
-import { SendBacklog } from "./send-backlog.js";
-import type { SerializedMessage } from "./serialized-message.js";
-import { type UploadOwner, UploadStream, uploadError } from "./streams.js";
-import { type RateLimit, TokenBucket } from "./token-bucket.js";
-import {
-  type CloseReason,
-  type Connection,
-  type ConnectionEnd,
-  type ConnectionReceiver,
-  SharedBytes,
-} from "./transport.js";
+import { Outbox, type OutboxOwner } from "./outbox.js";
+import type { RateLimit } from "./token-bucket.js";
+import type { CloseReason, Connection, ConnectionEnd, ConnectionReceiver } from "./transport.js";
+import { Uploads } from "./uploads.js";
 
 /** How a client is disconnected from our side. */
 export interface DisconnectOptions {
@@ -58,12 +47,6 @@ type Call = InvocationMessage | StreamInvocationMessage;
 
 /** Unread bytes from which on the transport is told to pause. */
 const heldLimit = 64 * 1024;
-/** Bytes in the transport from which on messages wait here, where they can still be dropped. */
-const congestedFrom = 64 * 1024;
-/** Time a client has to acknowledge when the buffer of stateful reconnect is full, in milliseconds. */
-const acknowledgeTimeout = 5_000;
-
-const nothingToWaitFor = Promise.resolve();
 /** Used by one connection at a time, and only while a message is parsed. */
 const input: HubInput = { bytes: new Uint8Array(0), at: 0, end: 0 };
 
@@ -71,13 +54,14 @@ const input: HubInput = { bytes: new Uint8Array(0), at: 0, end: 0 };
  * One client of a hub: bytes in, messages dispatched; messages out, bytes to the transport. Knows
  * the handshake, keep-alive, back-pressure in both directions, and stateful reconnect.
  */
-export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwner {
+export class HubConnection implements ConnectionReceiver, OutboxOwner {
   readonly id: string;
   /** Fixed when the client connected. */
   readonly userId: string | undefined;
-  readonly groups = new Set<string>();
-  /** Calls and streams that run. */
-  readonly calls = new Set<HubCall>();
+  /** The way out. */
+  readonly out: Outbox;
+  /** The lifetime manager's note of the groups it is in. */
+  groups: Set<string> | undefined;
 
   readonly #connection: Connection;
   readonly #handler: HubHandler;
@@ -98,27 +82,16 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
   /** Whether `onConnected` succeeded; `undefined` before the handshake. */
   #connecting: Promise<boolean> | undefined;
   #waitingCall: { method: HubMethod; message: Call } | undefined;
-  #waitingItem: { stream: UploadStream; item: unknown } | undefined;
 
+  #calls: Set<HubCall> | undefined;
   #running = 0;
   #pendingResults = 0;
-  #uploads: Map<string, Upload> | undefined;
-  #bucket: TokenBucket | undefined;
-  #methodBuckets: Map<string, TokenBucket> | undefined;
-
-  // Output.
-  readonly #backlog: SendBacklog;
-  #sendable: Deferred<void> | undefined;
-  /** Whether a transport carries the connection now; only stateful reconnect knows others. */
-  #isPresent = true;
-  #buffer: MessageBuffer | undefined;
-  #isBufferFullSince = 0;
-  #reconnects: TokenBucket | undefined;
+  #uploads: Uploads | undefined;
+  #limits: CallLimits | undefined;
 
   // Keep-alive, looked at by the handler's clock.
   #hasHeard = false;
   #heardAt: number;
-  #pingedAt: number;
   #hasClientPinged = false;
 
   constructor(connection: Connection, handler: HubHandler, now: number) {
@@ -128,8 +101,7 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     this.userId = connection.userId;
     this.#openedAt = now;
     this.#heardAt = now;
-    this.#pingedAt = now;
-    this.#backlog = new SendBacklog(handler.options.maximumSendBufferSize);
+    this.out = new Outbox(connection, handler, this, now);
   }
 
   // --- what hubs and the lifetime manager see ---
@@ -157,10 +129,6 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
 
   get clientResultTimeout(): number {
     return this.#handler.options.clientResultTimeout;
-  }
-
-  get bufferedBytes(): number {
-    return this.#connection.bufferedBytes + this.#backlog.bytes;
   }
 
   /** Fires when the connection has ended. */
@@ -231,7 +199,9 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
   }
 
   get #isBlocked(): boolean {
-    return this.#isConnecting || this.#waitingCall !== undefined || this.#waitingItem !== undefined;
+    return (
+      this.#isConnecting || this.#waitingCall !== undefined || this.#uploads?.isBlocked === true
+    );
   }
 
   /** Keeps input that cannot be handled now. */
@@ -310,16 +280,9 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     return protocol;
   }
 
-  #answerHandshake(error?: string): void {
-    const out = output.claim(this);
-    encodeHandshakeResponse(error, out);
-    output.written();
-    output.flushOf(this);
-  }
-
   #refuseHandshake(error: string): void {
     log(this.#handler.options.logger, "info", "a hub handshake was refused", { error });
-    this.#answerHandshake(error);
+    this.out.writeFirst((out) => encodeHandshakeResponse(error, out));
     this.#finish(undefined, "done", undefined);
   }
 
@@ -329,10 +292,10 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     this.#state = "open";
     connection.format = protocol.transferFormat;
     if (version < 2) connection.allowsReconnect = false;
-    if (connection.allowsReconnect) this.#buffer = new MessageBuffer(this.#handler.kept);
-    this.#answerHandshake();
+    this.out.writeFirst((out) => encodeHandshakeResponse(undefined, out));
     // The transport may have ended at that.
     if (this.#hasEnded) return;
+    this.out.open(protocol);
     this.#handler.manager.add(this);
     this.#isConnecting = true;
     this.#connecting = this.#handler.connected(this).then(
@@ -351,17 +314,18 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
   }
 
   #handle(message: HubMessage): void {
-    if (this.#buffer !== undefined && isCounted(message.type) && !this.#buffer.accept()) return;
+    const { kept } = this.out;
+    if (kept !== undefined && isCounted(message.type) && !kept.accept()) return;
     switch (message.type) {
       case MessageType.invocation:
       case MessageType.streamInvocation:
         this.#handler.dispatcher.dispatch(this, message);
         break;
       case MessageType.streamItem:
-        this.#onStreamItem(message);
+        this.#uploads?.add(message);
         break;
       case MessageType.completion:
-        this.#onCompletion(message);
+        if (!this.#uploads?.complete(message)) this.#handler.manager.complete(this, message);
         break;
       case MessageType.cancelInvocation:
         this.findCall(message.invocationId)?.cancel();
@@ -377,11 +341,10 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
         );
         break;
       case MessageType.ack:
-        this.#buffer?.acknowledge(message.sequenceId);
-        this.#sendBacklog();
+        this.out.acknowledged(message.sequenceId);
         break;
       case MessageType.sequence:
-        this.#buffer?.resetSequence(message.sequenceId);
+        kept?.resetSequence(message.sequenceId);
         break;
     }
   }
@@ -414,60 +377,58 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     this.#readHeld();
   }
 
+  /** Calls and streams that run, those of the life cycle among them. */
+  get runningCalls(): number {
+    return this.#calls?.size ?? 0;
+  }
+
+  addCall(call: HubCall): void {
+    this.#calls ??= new Set();
+    this.#calls.add(call);
+  }
+
+  removeCall(call: HubCall): void {
+    this.#calls?.delete(call);
+  }
+
+  /** The call of this id that is not answered. */
   findCall(invocationId: string): HubCall | undefined {
-    for (const call of this.calls) {
-      if (call.invocationId === invocationId) return call;
+    for (const call of this.#calls ?? []) {
+      if (call.invocationId === invocationId && !call.isAnswered) return call;
     }
     return undefined;
   }
 
-  /** A call is answered: its streams end and its place is free. */
+  /** A call is answered and its method done: its streams end and its place is free. */
   endCall(call: HubCall): void {
-    this.calls.delete(call);
-    for (const id of call.uploads ?? []) {
-      this.#uploads?.get(id)?.stream.close();
-      this.#uploads?.delete(id);
-    }
+    this.removeCall(call);
+    this.closeUploads(call);
     this.releaseSlot(call);
+  }
+
+  closeUploads(call: HubCall): void {
+    for (const stream of call.uploads ?? []) this.#uploads?.close(stream);
   }
 
   /** Whether a call may be made now by the rate limits. */
   mayCall(method: HubMethod, limit: RateLimit | undefined): boolean {
     const { rateLimits } = this.#handler.options;
-    if (rateLimits?.connection !== undefined) {
-      this.#bucket ??= new TokenBucket(rateLimits.connection);
-      if (!this.#bucket.take()) return false;
-    }
-    if (rateLimits?.user !== undefined && this.userId !== undefined) {
-      if (!this.#handler.bucketOf(this.userId, rateLimits.user).take()) return false;
-    }
-    if (limit === undefined) return true;
-    this.#methodBuckets ??= new Map();
-    let bucket = this.#methodBuckets.get(method.name);
-    if (bucket === undefined) {
-      bucket = new TokenBucket(limit);
-      this.#methodBuckets.set(method.name, bucket);
-    }
-    return bucket.take();
+    const { userId } = this;
+    const user =
+      rateLimits?.user !== undefined && userId !== undefined
+        ? this.#handler.bucketOf(userId, rateLimits.user)
+        : undefined;
+    this.#limits ??= new CallLimits();
+    return this.#limits.take(rateLimits, user, method, limit);
   }
 
-  answerError(invocationId: string | undefined, error: string): void {
+  /** Ends a call or stream without a result, or with an error. */
+  answer(invocationId: string | undefined, error: string | undefined): void {
     if (invocationId === undefined) return;
-    this.write({
+    this.out.write({
       type: MessageType.completion,
       invocationId,
       error,
-      hasResult: false,
-      result: undefined,
-    });
-  }
-
-  /** Ends a stream to the client. */
-  answerEnd(invocationId: string): void {
-    this.write({
-      type: MessageType.completion,
-      invocationId,
-      error: undefined,
       hasResult: false,
       result: undefined,
     });
@@ -478,53 +439,13 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
   /** Whether so many more streams may be open. */
   hasRoomForStreams(uploads: number): boolean {
     const limit = this.#handler.options.maximumStreamsPerClient;
-    return this.calls.size < limit && (this.#uploads?.size ?? 0) + uploads <= limit;
+    return this.runningCalls < limit && (this.#uploads?.size ?? 0) + uploads <= limit;
   }
 
-  openUpload(id: string, schema: StandardSchema | undefined): void {
-    this.#uploads ??= new Map();
-    this.#uploads.get(id)?.stream.close();
-    const stream = new UploadStream(this.#handler.options.streamBufferCapacity, this);
-    this.#uploads.set(id, { stream, schema });
-  }
-
-  upload(id: string): UploadStream | undefined {
-    return this.#uploads?.get(id)?.stream;
-  }
-
-  #onStreamItem(message: StreamItemMessage): void {
-    const upload = this.#uploads?.get(message.invocationId);
-    if (upload === undefined) return;
-    const { stream, schema } = upload;
-    try {
-      if (message.bindingError !== undefined) throw message.bindingError;
-      const item = schema === undefined ? message.item : checked(schema, message.item, "An item");
-      if (stream.isFull) this.#waitingItem = { stream, item };
-      else stream.push(item);
-    } catch (error) {
-      const { enableDetailedErrors } = this.#handler.options;
-      const text = errorText("Failed to bind Stream message.", error, enableDetailedErrors);
-      stream.end(uploadError(text));
-    }
-  }
-
-  #onCompletion(message: CompletionMessage): void {
-    const upload = this.#uploads?.get(message.invocationId);
-    if (upload === undefined) {
-      this.#handler.manager.complete(this, message);
-    } else {
-      this.#uploads?.delete(message.invocationId);
-      upload.stream.end(message.error === undefined ? undefined : uploadError(message.error));
-    }
-  }
-
-  /** A full upload stream has room. */
-  onRoom(): void {
-    const waiting = this.#waitingItem;
-    if (waiting === undefined || waiting.stream.isFull) return;
-    this.#waitingItem = undefined;
-    waiting.stream.push(waiting.item);
-    this.#readHeld();
+  /** The client's streams. */
+  get uploads(): Uploads {
+    this.#uploads ??= new Uploads(this.#handler.options, () => this.#readHeld());
+    return this.#uploads;
   }
 
   // --- client results ---
@@ -552,176 +473,23 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     );
   }
 
-  // --- out ---
-
-  /**
-   * Sends a message; the promise is fulfilled when the client keeps up.
-   * @throws What the application's values cause when they are encoded.
-   */
-  send(message: HubMessage): Promise<void> {
-    this.write(message);
-    return this.isCongested ? this.whenSendable() : nothingToWaitFor;
-  }
-
-  /**
-   * Sends a message without a promise.
-   * @throws As {@link send} does.
-   */
-  write(message: HubMessage): void {
-    if (this.#state !== "open") return;
-    const out = output.claim(this);
-    const before = out.length;
-    try {
-      (this.#protocol as HubProtocol).encode(message, out);
-    } catch (error) {
-      out.length = before;
-      throw error;
-    }
-    const isPlain = this.#buffer === undefined && !this.isCongested;
-    if (isPlain) {
-      output.written();
-      return;
-    }
-    const bytes = Buffer.copyBytesFrom(out.bytes, before, out.length - before);
-    out.length = before;
-    const isDroppable =
-      message.type === MessageType.invocation && message.invocationId === undefined;
-    this.#post(bytes, isCounted(message.type), isDroppable);
-  }
-
-  /**
-   * Sends a message that others get too.
-   *
-   * @returns A promise only if the slow-client policy is to wait and there is something to wait for.
-   * @throws As {@link send} does.
-   */
-  sendToOneOfMany(message: SerializedMessage): Promise<void> | undefined {
-    if (this.#state !== "open") return undefined;
-    this.#post(message.in(this.#protocol as HubProtocol), true, true);
-    const waits = this.#handler.options.slowClientPolicy === "wait" && this.isCongested;
-    return waits ? this.whenSendable() : undefined;
-  }
-
-  /** Whether messages have to wait for the client. */
-  get isCongested(): boolean {
-    return (
-      this.#backlog.count > 0 ||
-      this.#connection.bufferedBytes >= congestedFrom ||
-      (this.#buffer !== undefined && this.#isBufferFull)
-    );
-  }
-
-  /** Resolves when messages need not wait any more, or the connection has ended. */
-  whenSendable(): Promise<void> {
-    if (this.#hasEnded || !this.isCongested) return nothingToWaitFor;
-    this.#sendable ??= new Deferred<void>();
-    return this.#sendable.promise;
-  }
-
-  get #isBufferFull(): boolean {
-    const { statefulReconnectBufferSize, statefulReconnectBufferCount } = this.#handler.options;
-    const buffer = this.#buffer as MessageBuffer;
-    return (
-      buffer.bytes > statefulReconnectBufferSize || buffer.count >= statefulReconnectBufferCount
-    );
-  }
-
-  #post(message: KeptMessage, counted: boolean, isDroppable: boolean): void {
-    if (!this.isCongested) {
-      this.#transmit(message, counted);
-      return;
-    }
-    this.#backlog.add({ message, counted, isDroppable });
-    if (this.#backlog.isOver(this.#connection.bufferedBytes)) this.#onBacklogFull();
-  }
-
-  #onBacklogFull(): void {
-    const { slowClientPolicy, maximumSendBufferSize, logger } = this.#handler.options;
-    if (slowClientPolicy === "dropOldest") {
-      const dropped = this.#backlog.dropOldest(this.#connection.bufferedBytes);
-      if (dropped > 0) this.#handler.noteDropped(dropped);
-      if (!this.#backlog.isOver(this.#connection.bufferedBytes)) return;
-    }
-    log(logger, "warn", "a slow client was disconnected; see slowClientPolicy", {
-      connectionId: this.id,
-      bufferedBytes: this.bufferedBytes,
-      maximumSendBufferSize,
-    });
-    this.#lose(
-      new ConnectionClosedError(
-        "ERR_SLOW_CLIENT",
-        `More than ${maximumSendBufferSize} bytes waited for the client.`,
-      ),
-    );
-  }
-
-  /** Gives a message to the transport, behind what was written before. */
-  #transmit(message: KeptMessage, counted: boolean): void {
-    output.flushOf(this);
-    if (counted) this.#buffer?.keep(message);
-    if (!this.#isPresent) {
-      if (this.#handler.isKeptTotalOver) this.#lose(tooMuchKept());
-      return;
-    }
-    if (message instanceof SharedBytes) this.#connection.sendShared(message);
-    else this.#connection.send(message, 0, message.length);
-  }
-
-  deliver(bytes: Uint8Array, start: number, end: number): void {
-    if (this.#state === "closed") return;
-    this.#connection.send(bytes, start, end);
-  }
+  // --- what the transport tells ---
 
   drained(): void {
-    this.#sendBacklog();
+    this.out.sendBacklog();
   }
-
-  #sendBacklog(): void {
-    const isFree = () =>
-      this.#connection.bufferedBytes < congestedFrom &&
-      (this.#buffer === undefined || !this.#isBufferFull);
-    while (this.#backlog.count > 0 && isFree()) {
-      const { message, counted } = this.#backlog.take();
-      this.#transmit(message, counted);
-    }
-    if (this.#sendable !== undefined && !this.isCongested) {
-      this.#sendable.resolve();
-      this.#sendable = undefined;
-    }
-  }
-
-  // --- stateful reconnect ---
 
   interrupted(): void {
-    output.flushOf(this);
-    this.#isPresent = false;
+    this.out.interrupted();
   }
 
   resumed(): void {
-    if (this.#hasEnded || this.#buffer === undefined) return;
-    const { statefulReconnectRate } = this.#handler.options;
-    this.#reconnects ??= new TokenBucket(statefulReconnectRate);
-    if (!this.#reconnects.take()) {
-      this.#lose(
-        new ConnectionClosedError("ERR_RECONNECT_RATE", "The client reconnected too often."),
-      );
-      return;
-    }
-    this.#isPresent = true;
+    if (this.#hasEnded) return;
+    if (this.#state === "open" && !this.out.resumed()) return;
     // The client sends again what we have not acknowledged, so that what is held would come twice,
     // and a message that was cut would never be completed.
     this.#dropHeld();
     this.#hasHeard = true;
-    this.#writeUncounted({
-      type: MessageType.sequence,
-      sequenceId: this.#buffer.firstUnacknowledged,
-    });
-    output.flushOf(this);
-    for (const message of this.#buffer.unacknowledged()) {
-      if (message instanceof SharedBytes) this.#connection.sendShared(message);
-      else this.#connection.send(message, 0, message.length);
-    }
-    this.#sendBacklog();
     this.#readHeld();
   }
 
@@ -745,14 +513,11 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     }
     if (this.#state !== "open") return;
     this.#checkClient(now);
-    if (this.#isPresent && this.#state === "open") {
-      this.#ping(now);
-      this.#acknowledge(now);
-    }
+    this.out.tick(now);
   }
 
   #checkClient(now: number): void {
-    if (this.#hasHeard || this.#isBlocked || !this.#isPresent) {
+    if (this.#hasHeard || this.#isBlocked || !this.out.isPresent) {
       this.#hasHeard = false;
       this.#heardAt = now;
       return;
@@ -766,41 +531,6 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     this.#finish(this.#closeWith(error, true), "done", error);
   }
 
-  #ping(now: number): void {
-    if (this.#connection.transport === "LongPolling") return;
-    if (now - this.#pingedAt < this.#handler.options.keepAliveInterval) return;
-    this.#pingedAt = now;
-    // One more would only queue behind what the client does not take.
-    if (this.#connection.bufferedBytes > 0) return;
-    output.flushOf(this);
-    this.#connection.sendShared(this.#handler.pingIn(this.#protocol as HubProtocol));
-  }
-
-  #acknowledge(now: number): void {
-    if (this.#buffer === undefined) return;
-    const sequenceId = this.#buffer.takeAck();
-    if (sequenceId !== undefined) this.#writeUncounted({ type: MessageType.ack, sequenceId });
-    if (!this.#isBufferFull) {
-      this.#isBufferFullSince = 0;
-    } else if (this.#isBufferFullSince === 0) {
-      this.#isBufferFullSince = now;
-    } else if (now - this.#isBufferFullSince >= acknowledgeTimeout) {
-      this.#lose(
-        new ConnectionClosedError(
-          "ERR_NOT_ACKNOWLEDGED",
-          `The client did not acknowledge anything for ${acknowledgeTimeout} ms.`,
-        ),
-      );
-    }
-  }
-
-  /** Sends what overtakes the backlog, because its end may depend on it. */
-  #writeUncounted(message: HubMessage): void {
-    const out = output.claim(this);
-    (this.#protocol as HubProtocol).encode(message, out);
-    output.written();
-  }
-
   // --- the end ---
 
   /** The transport has ended, or is about to and takes a last message. */
@@ -808,8 +538,12 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     if (cause === "shutdown" || cause === "expired") {
       this.#finish({ type: MessageType.close, allowReconnect: true }, "done", error);
     } else {
-      this.#isPresent = false;
-      this.#finish(undefined, "done", error);
+      this.out.gone();
+      const isCut = error === undefined && this.#heldEnd > this.#heldStart && !this.#isBlocked;
+      const cut = isCut
+        ? new HubProtocolError("Connection terminated while reading a message.")
+        : undefined;
+      this.#finish(undefined, "done", error ?? cut);
     }
     this.#state = "closed";
   }
@@ -832,7 +566,7 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
   }
 
   /** Ends a connection whose client takes nothing any more. */
-  #lose(error: Error): void {
+  lose(error: Error): void {
     this.#finish(undefined, "error", error, true);
   }
 
@@ -851,21 +585,16 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     isLost = false,
   ): void {
     if (this.#hasEnded) return;
-    const wasOpen = this.#state === "open";
     // Before Close is sent: some clients come back with the old token when they receive it.
     this.#connection.allowsReconnect = false;
-    if (wasOpen && close !== undefined && this.#isPresent) this.#writeLast(close);
-    else output.flushOf(this);
     this.#state = "closing";
+    this.out.end(close);
     this.#abort?.abort();
-    for (const call of [...this.calls]) call.cancel();
-    for (const { stream } of this.#uploads?.values() ?? []) stream.end(connectionEnded());
+    for (const call of [...(this.#calls ?? [])]) call.cancel();
+    this.#uploads?.end(connectionEnded());
+    if (this.#pendingResults > 0) this.#handler.manager.failResults(this);
     this.#waitingCall = undefined;
-    this.#waitingItem = undefined;
     this.#dropHeld();
-    this.#backlog.clear();
-    this.#buffer?.clear();
-    this.#sendable?.resolve();
     if (isLost) this.#connection.abort();
     void this.#disconnected(error).then(() => {
       this.#handler.manager.remove(this);
@@ -875,36 +604,17 @@ export class HubConnection implements ConnectionReceiver, OutputOwner, UploadOwn
     });
   }
 
-  #writeLast(close: HubMessage): void {
-    while (this.#backlog.count > 0) this.#transmit(this.#backlog.take().message, false);
-    this.#writeUncounted(close);
-    output.flushOf(this);
-  }
-
   /** Tells the application, if it was told of the client before; never rejects. */
   async #disconnected(error: Error | undefined): Promise<void> {
     // Who ends the connection inside of onConnected does so before its promise is there.
-    await nothingToWaitFor;
+    await undefined;
     if (await this.#connecting) await this.#handler.disconnected(this, error);
   }
-}
-
-/** An open stream from the client. */
-interface Upload {
-  readonly stream: UploadStream;
-  readonly schema: StandardSchema | undefined;
 }
 
 function connectionEnded(): ConnectionClosedError {
   return new ConnectionClosedError(
     "ERR_CLIENT_DISCONNECTED",
     "The underlying connection was closed.",
-  );
-}
-
-function tooMuchKept(): ConnectionClosedError {
-  return new ConnectionClosedError(
-    "ERR_RECONNECT_MEMORY",
-    "Too much is kept for clients that may reconnect; see statefulReconnectTotalSize.",
   );
 }

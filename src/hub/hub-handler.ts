@@ -146,11 +146,11 @@ export class HubHandler implements ConnectionHandler {
   async #withHub(call: HubCall, run: (hub: Hub<object>) => unknown): Promise<void> {
     const hub = this.#createHub(call);
     // Among the calls, so that the end of the connection reaches its signal.
-    if (call.connection.isOpen) call.connection.calls.add(call);
+    if (call.connection.isOpen) call.connection.addCall(call);
     try {
       await run(hub);
     } finally {
-      call.connection.calls.delete(call);
+      call.connection.removeCall(call);
       this.dispatcher.disposeOf(hub);
     }
   }

@@ -49,12 +49,16 @@ export class LifetimeManager {
     this.#addUser(connection, connection.userId);
   }
 
-  /** Forgets a connection: its groups, its user, and the results it has not given. */
+  /** Forgets a connection: its groups and its user. */
   remove(connection: HubConnection): void {
     if (!this.connections.delete(connection.id)) return;
     this.#removeUser(connection, connection.userId);
-    for (const group of connection.groups) this.#leave(connection, group);
-    connection.groups.clear();
+    for (const group of connection.groups ?? []) this.#leave(connection, group);
+    connection.groups = undefined;
+  }
+
+  /** A connection has ended: the results it has not given will not come. */
+  failResults(connection: HubConnection): void {
     for (const [id, pending] of this.#pendingResults) {
       if (pending.connection === connection) this.#settle(id, pending, disconnected(connection.id));
     }
@@ -62,9 +66,10 @@ export class LifetimeManager {
 
   addToGroup(connectionId: string, group: string): void {
     const connection = this.connections.get(connectionId);
-    if (connection === undefined || connection.groups.has(group)) return;
+    if (connection === undefined || connection.groups?.has(group)) return;
     checkGroupName(group);
     const limit = connection.maximumGroups;
+    connection.groups ??= new Set();
     if (connection.groups.size >= limit) {
       throw new InvalidStateError(
         "ERR_TOO_MANY_GROUPS",
@@ -79,7 +84,7 @@ export class LifetimeManager {
 
   removeFromGroup(connectionId: string, group: string): void {
     const connection = this.connections.get(connectionId);
-    if (connection?.groups.delete(group)) this.#leave(connection, group);
+    if (connection?.groups?.delete(group)) this.#leave(connection, group);
   }
 
   #leave(connection: HubConnection, group: string): void {
@@ -149,19 +154,29 @@ export class LifetimeManager {
     excluded?: ReadonlySet<string>,
   ): Promise<void> {
     let waits: Promise<void>[] | undefined;
+    let failure: unknown;
+    let hasFailed = false;
+    let message: SerializedMessage;
     try {
-      const message = invocation(method, this.#checked(method, args));
-      for (const connection of connections) {
-        if (excluded?.has(connection.id)) continue;
-        const wait = connection.sendToOneOfMany(message);
+      message = invocation(method, this.#checked(method, args));
+    } catch (error) {
+      return rejected(error);
+    }
+    for (const connection of connections) {
+      if (excluded?.has(connection.id)) continue;
+      try {
+        const wait = connection.out.sendToOneOfMany(message);
         if (wait !== undefined) {
           waits ??= [];
           waits.push(wait);
         }
+      } catch (error) {
+        // What one protocol cannot encode another one may.
+        hasFailed = true;
+        failure = error;
       }
-    } catch (error) {
-      return rejected(error);
     }
+    if (hasFailed) return rejected(failure);
     return waits === undefined ? nothingToWaitFor : Promise.all(waits).then(() => undefined);
   }
 
@@ -172,7 +187,7 @@ export class LifetimeManager {
     if (connection === undefined) return nothingToWaitFor;
     try {
       const checkedArgs = this.#checked(method, args);
-      return connection.send({
+      return connection.out.send({
         type: MessageType.invocation,
         target: method,
         arguments: checkedArgs,
@@ -196,6 +211,7 @@ export class LifetimeManager {
         `Connection '${connectionId}' does not exist.`,
       );
     }
+    if (!connection.isOpen) throw disconnected(connectionId);
     if (signal?.aborted) throw canceled();
     const checkedArgs = this.#checked(method, args);
     const limit = timeout ?? connection.clientResultTimeout;
@@ -221,7 +237,7 @@ export class LifetimeManager {
     });
     signal?.addEventListener("abort", abort, { once: true });
     try {
-      void connection.send({
+      void connection.out.send({
         type: MessageType.invocation,
         invocationId: id,
         target: method,

@@ -53,9 +53,11 @@ export class MessageBuffer {
 
   /**
    * The client has received everything up to `sequenceId`.
+   * @returns Whether that is news.
    * @throws HubProtocolError when so much was never sent.
    */
-  acknowledge(sequenceId: number): void {
+  acknowledge(sequenceId: number): boolean {
+    if (sequenceId < this.#first) return false;
     if (sequenceId >= this.#first + this.count) {
       throw new HubProtocolError("Ack of a message that was never sent.");
     }
@@ -70,6 +72,7 @@ export class MessageBuffer {
       this.#kept.splice(0, this.#acknowledged);
       this.#acknowledged = 0;
     }
+    return true;
   }
 
   /** Number of the first message that {@link unacknowledged} gives, or of the next one. */

@@ -680,6 +680,29 @@ describe("json, the ways through the parser", () => {
     );
   });
 
+  it("lead to the same wherever a byte is another, missing, or one too many", () => {
+    const sources = [
+      ...rows.map(({ text }) => text).filter((text) => text.length < 200),
+      '{"arguments":["hello"],"invocationId":"0","target":"Echo","type":1}',
+      '{"arguments":[{"a":"]}"},[2]],"invocationId":"0","target":"Echo","type":4}',
+      '{"arguments":[1,"2"],"target":"Echo","type":1}',
+      '{"invocationId":"1","item":{"x":1},"type":2}',
+      '{"invocationId":"1","result":"y","type":3}',
+      '{"invocationId":"1","type":5}',
+    ];
+    for (const source of sources) {
+      for (let at = 0; at <= source.length; at++) {
+        for (const piece of ["", ...'}]",\\1 ']) {
+          for (const removed of [0, 1]) {
+            const text = source.slice(0, at) + piece + source.slice(at + removed);
+            const short = outcome(protocol, record(text));
+            assert.deepEqual(short, outcome(protocol, record(` ${text}`)), text);
+          }
+        }
+      }
+    }
+  });
+
   it("lead to the same for damaged messages", () => {
     const sources = fc.oneof(jsonTexts, fc.constantFrom(...rows.map(({ text }) => text)));
     const pieces = fc.oneof(fc.constantFrom(...'{}[]",:\\0 1.e-+\n', "true", "null"), fc.string());

@@ -145,7 +145,7 @@ function judge({ name: scenario }, name, results) {
 function absolute({ kind }, { figures, heap = [] }) {
   const figure = median(figures);
   if (kind === "idle") return [figure, ...heap].map((bytes) => `${count(bytes)} B`).join(", ");
-  return `${(figure / 1000).toPrecision(3)} k`;
+  return figure < 1e6 ? `${(figure / 1000).toPrecision(3)} k` : `${count(figure / 1000)} k`;
 }
 
 function atLeast(goal) {

@@ -25,14 +25,16 @@ const json = {
     return end > 0 && end <= to ? end : -1;
   },
   read: (bytes, from, to) => JSON.parse(bytes.utf8Slice(from, to - 1)),
-  invocation: (target, args) => ({ type: 1, target, arguments: args }),
-  item: (invocationId, item) => ({ type: 2, invocationId, item }),
-  result: (invocationId, result) => ({ type: 3, invocationId, result }),
-  completion: (invocationId) => ({ type: 3, invocationId }),
-  ping: { type: 6 },
+  invocation: (target, args) => JSON.stringify({ type: 1, target, arguments: args }),
+  item: (id, item) =>
+    `{"type":2,"invocationId":${JSON.stringify(id)},"item":${JSON.stringify(item)}}`,
+  result: (id, result) =>
+    `{"type":3,"invocationId":${JSON.stringify(id)},"result":${JSON.stringify(result)}}`,
+  completion: (id) => `{"type":3,"invocationId":${JSON.stringify(id)}}`,
+  ping: '{"type":6}',
   /** @returns {number} The bytes so far, or nearly so. */
   add(output, message) {
-    output.text += `${JSON.stringify(message)}\x1e`;
+    output.text += `${message}\x1e`;
     return output.text.length;
   },
   begin: () => ({ text: "" }),

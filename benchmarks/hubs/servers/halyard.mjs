@@ -6,7 +6,7 @@ import { listen } from "./common.mjs";
 
 const entry = process.env.HALYARD_ENTRY ?? new URL("../../../dist/index.js", import.meta.url).href;
 const { compose, handleUpgrades } = await import(entry);
-const { Hub, json, mapHub } = await import(new URL("hub/index.js", entry).href);
+const { Hub, json, mapHub } = await import(new URL("hub.js", entry).href);
 const { messagePack } = await import(new URL("hub-protocol/messagepack.js", entry).href);
 
 let taken = 0;
@@ -42,7 +42,7 @@ class BenchmarkHub extends Hub {
 }
 
 const server = createServer(
-  compose([mapHub("/hub", BenchmarkHub, { protocols: [json(), messagePack()] })]),
+  compose([mapHub("/hub", BenchmarkHub, { supportedProtocols: [json(), messagePack()] })]),
 );
 handleUpgrades(server);
 listen(server);
