@@ -71,6 +71,10 @@ export function prefixLength(length: number): number {
  */
 export function insertLengthPrefix(out: ByteWriter, start: number, guessed: number): void {
   const length = out.length - start - guessed;
+  if (guessed === 1 && length < 128) {
+    out.bytes[start] = length;
+    return;
+  }
   if (length > 0x7fffffff) {
     throw new RangeError("Messages over 2GB in size are not supported.");
   }

@@ -29,7 +29,8 @@ export interface HubProtocol {
    */
   parse(input: HubInput, maxMessageSize: number): HubMessage | undefined;
   /**
-   * Writes a message with its framing.
+   * Writes a message with its framing. It may call the application's code (a `toJSON`, a getter),
+   * which must not come back to the same `out`.
    *
    * @throws What the application's values cause, for example TypeError for a cycle; then what was
    *   written must be taken back by the caller ({@link ByteWriter.length}).

@@ -125,9 +125,8 @@ export class JsonObjectReader {
   /** Goes to the next property; `false` when there is none. */
   next(): boolean {
     this.#skipSpace();
-    if (this.#peek() === closeBrace && this.#isFirst) return false;
+    if (this.#peek() === closeBrace) return false;
     if (!this.#isFirst) {
-      if (this.#peek() === closeBrace) return false;
       this.#expect(comma);
       this.#skipSpace();
     }

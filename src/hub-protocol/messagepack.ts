@@ -84,7 +84,6 @@ class MessagePackProtocol implements HubProtocol {
   readonly name = "messagepack";
   readonly transferFormat = "Binary";
   readonly #rounds: boolean;
-  /** Levels left within the message and its arguments, and within the message alone. */
   readonly #maxDepth: number;
   readonly #codec: ExtensionCodec;
   readonly #hasOwnCodec: boolean;
@@ -283,9 +282,7 @@ class MessagePackProtocol implements HubProtocol {
     switch (message.type) {
       case MessageType.invocation:
       case MessageType.streamInvocation:
-        writeArrayLength(out, 6);
-        out.byte(message.type);
-        writeHeaders(out, message.headers);
+        writeStart(out, 6, message.type, message.headers);
         if (message.invocationId) writeText(out, message.invocationId);
         else writeNil(out);
         writeText(out, message.target);
@@ -295,17 +292,13 @@ class MessagePackProtocol implements HubProtocol {
         for (const id of message.streamIds ?? []) writeText(out, id);
         break;
       case MessageType.streamItem:
-        writeArrayLength(out, 4);
-        out.byte(message.type);
-        writeHeaders(out, message.headers);
+        writeStart(out, 4, message.type, message.headers);
         writeText(out, message.invocationId);
         this.#writeValue(out, message.item, 0);
         break;
       case MessageType.completion: {
         const kind = message.error ? errorKind : message.hasResult ? resultKind : voidKind;
-        writeArrayLength(out, kind === voidKind ? 4 : 5);
-        out.byte(message.type);
-        writeHeaders(out, message.headers);
+        writeStart(out, kind === voidKind ? 4 : 5, message.type, message.headers);
         writeText(out, message.invocationId);
         out.byte(kind);
         if (kind === errorKind) writeText(out, message.error as string);
@@ -313,9 +306,7 @@ class MessagePackProtocol implements HubProtocol {
         break;
       }
       case MessageType.cancelInvocation:
-        writeArrayLength(out, 3);
-        out.byte(message.type);
-        writeHeaders(out, message.headers);
+        writeStart(out, 3, message.type, message.headers);
         writeText(out, message.invocationId);
         break;
       case MessageType.ping:
@@ -519,16 +510,27 @@ function readHeaders(input: HubInput, end: number): MessageHeaders | undefined {
   return headers;
 }
 
-function writeHeaders(out: ByteWriter, headers: MessageHeaders | undefined): void {
-  if (headers === undefined) {
-    out.byte(0x80);
-    return;
-  }
-  const names = Object.keys(headers);
-  writeMapLength(out, names.length);
-  for (const name of names) {
-    writeText(out, name);
-    writeText(out, headers[name] as string);
+/** Writes how many items a message has, and the first two. */
+function writeStart(
+  out: ByteWriter,
+  count: number,
+  type: HubMessage["type"],
+  headers: MessageHeaders | undefined,
+): void {
+  out.reserve(3);
+  const { bytes, length } = out;
+  bytes[length] = 0x90 | count;
+  bytes[length + 1] = type;
+  bytes[length + 2] = 0x80;
+  out.length = length + 3;
+  if (headers !== undefined) {
+    out.length--;
+    const names = Object.keys(headers);
+    writeMapLength(out, names.length);
+    for (const name of names) {
+      writeText(out, name);
+      writeText(out, headers[name] as string);
+    }
   }
 }
 

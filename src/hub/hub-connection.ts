@@ -539,7 +539,11 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
       this.#finish({ type: MessageType.close, allowReconnect: true }, "done", error);
     } else {
       this.out.gone();
-      this.#finish(undefined, "done", error);
+      const isCut = error === undefined && this.#heldEnd > this.#heldStart && !this.#isBlocked;
+      const cut = isCut
+        ? new HubProtocolError("Connection terminated while reading a message.")
+        : undefined;
+      this.#finish(undefined, "done", error ?? cut);
     }
     this.#state = "closed";
   }

@@ -375,10 +375,8 @@ export class Endpoint {
     this.#checkUser(connection, principal);
     const result = await connection.uploads.take(exchange);
     if (isGone(exchange)) return;
-    if (result === 200 && connection.state !== "ended") {
+    if (result === 200) {
       exchange.respond(200, { "Content-Length": 0 }, nothing);
-    } else if (result === 200) {
-      throw new Refusal(404);
     } else if (result === "unreadable") {
       throw new Refusal(400, "Middleware of this server has read the body and not kept it.");
     } else {

@@ -59,7 +59,7 @@ export class Uploads {
   end(): void {
     this.#isEnded = true;
     this.#kept = undefined;
-    this.#current?.stop(404);
+    this.#current?.end();
   }
 
   onBeat(now: number): void {
@@ -140,6 +140,7 @@ class BodyReader {
   readonly #request: IncomingMessage;
   readonly #onChunk: (chunk: Buffer) => boolean;
   #settle!: (result: UploadResult) => void;
+  #taken = 0;
   #isHeld = false;
   #isDone = false;
 
@@ -182,7 +183,16 @@ class BodyReader {
     this.#settle(result);
   }
 
+  /** Nobody wants more: whether there is more decides on the answer. */
+  end(): void {
+    const { complete, readableLength, headers } = this.#request;
+    const isWhole =
+      (complete && readableLength === 0) || String(this.#taken) === headers["content-length"];
+    this.stop(isWhole ? 200 : 404);
+  }
+
   readonly #onData = (chunk: Buffer) => {
+    this.#taken += chunk.length;
     if (!this.#onChunk(chunk) && !this.#isDone) this.hold();
   };
   readonly #onEnd = () => this.stop(200);

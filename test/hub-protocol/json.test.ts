@@ -692,7 +692,7 @@ describe("json, the ways through the parser", () => {
     ];
     for (const source of sources) {
       for (let at = 0; at <= source.length; at++) {
-        for (const piece of ["", ...'{}[]",:\\1e x-é']) {
+        for (const piece of ["", ...'}]",\\1 ']) {
           for (const removed of [0, 1]) {
             const text = source.slice(0, at) + piece + source.slice(at + removed);
             const short = outcome(protocol, record(text));
