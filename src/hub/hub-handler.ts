@@ -28,7 +28,7 @@ export function managerOf(hubClass: HubClass): LifetimeManager {
   return manager;
 }
 
-/** Users whose buckets are kept at most; beyond, full ones are forgotten first. */
+/** Users whose buckets are kept at most; beyond, the oldest is forgotten. */
 const maxUserBuckets = 100_000;
 
 /** A hub class with the options of one path: what connections of that path have in common. */
@@ -103,7 +103,11 @@ export class HubHandler implements ConnectionHandler {
   bucketOf(userId: string, limit: RateLimit): TokenBucket {
     let bucket = this.#userBuckets.get(userId);
     if (bucket === undefined) {
-      if (this.#userBuckets.size >= maxUserBuckets) this.#forgetFullBuckets();
+      if (this.#userBuckets.size >= maxUserBuckets) {
+        // Full ones go with every tick: to look for them now would cost each new user a long search.
+        const [oldest] = this.#userBuckets.keys();
+        this.#userBuckets.delete(oldest as string);
+      }
       bucket = new TokenBucket(limit);
       this.#userBuckets.set(userId, bucket);
     }

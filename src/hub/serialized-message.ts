@@ -6,6 +6,9 @@ import { SharedBytes } from "./transport.js";
 /** One writer encodes all messages for many: what is kept of it is copied. */
 const writer = new ByteWriter(Buffer.allocUnsafeSlow, 16 * 1024);
 
+/** Memory beyond this, which a large message took, is given back. */
+const memoryLimit = 1024 * 1024;
+
 /** A message for many connections, encoded at most once in each protocol that they speak. */
 export class SerializedMessage {
   readonly #message: HubMessage;
@@ -32,5 +35,8 @@ export class SerializedMessage {
 function encode(protocol: HubProtocol, message: HubMessage): Uint8Array {
   writer.length = 0;
   protocol.encode(message, writer);
-  return Buffer.copyBytesFrom(writer.bytes, 0, writer.length);
+  const bytes = Buffer.copyBytesFrom(writer.bytes, 0, writer.length);
+  writer.length = 0;
+  writer.trim(memoryLimit);
+  return bytes;
 }
