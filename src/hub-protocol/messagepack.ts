@@ -177,7 +177,10 @@ class MessagePackProtocol implements HubProtocol {
     try {
       args = this.#readArguments(input, end);
     } catch (cause) {
-      const bindingError = new HubProtocolError(bindingErrorText, "ERR_HUB_BINDING", { cause });
+      // .NET words it in its own way when there is no array to begin with.
+      const { message } = cause as Error;
+      const text = message === noArray("arguments").message ? message : bindingErrorText;
+      const bindingError = new HubProtocolError(text, "ERR_HUB_BINDING", { cause });
       return invocation(type, headers, invocationId, target, [], undefined, bindingError);
     }
     const streamIds = count > 5 ? readStreamIds(input, end) : undefined;
@@ -223,7 +226,7 @@ class MessagePackProtocol implements HubProtocol {
 
   #readArguments(input: HubInput, end: number): unknown[] {
     const count = arrayLength(input, end, "arguments");
-    if (count > end - input.at) throw unreadable();
+    if (count > end - input.at) throw noArray("arguments");
     const depth = this.#maxDepth - 2;
     if (count === 1) return [this.#readValue(input, end, depth)];
     const args = new Array<unknown>(count);
@@ -406,6 +409,11 @@ function isPlain(value: object): boolean {
   return prototype === Object.prototype || prototype === Array.prototype || prototype === null;
 }
 
+/** Something is no array, or says that it is longer than what is there. */
+function noArray(name: string): HubProtocolError {
+  return new HubProtocolError(`Reading array length for '${name}' failed.`);
+}
+
 function unreadable(): HubProtocolError {
   return new HubProtocolError("Error reading MessagePack.");
 }
@@ -450,7 +458,7 @@ function invocation(
 
 function arrayLength(input: HubInput, end: number, name: string): number {
   const length = readArrayLength(input, end);
-  if (length === -1) throw new HubProtocolError(`Reading array length for '${name}' failed.`);
+  if (length === -1) throw noArray(name);
   return length;
 }
 

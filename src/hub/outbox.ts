@@ -90,20 +90,12 @@ export class Outbox implements OutputOwner {
    */
   write(message: HubMessage): void {
     if (this.#protocol === undefined) return;
-    const out = output.claim(this);
-    const before = out.length;
-    try {
-      this.#protocol.encode(message, out);
-    } catch (error) {
-      out.length = before;
-      throw error;
-    }
+    const before = output.encode(this, this.#protocol, message);
     if (this.#kept === undefined && !this.isCongested) {
       output.written();
       return;
     }
-    const bytes = Buffer.copyBytesFrom(out.bytes, before, out.length - before);
-    out.length = before;
+    const bytes = output.takeBack(before);
     const isDroppable =
       message.type === MessageType.invocation && message.invocationId === undefined;
     this.#post(bytes, isCounted(message.type), isDroppable);
@@ -131,8 +123,7 @@ export class Outbox implements OutputOwner {
 
   /** Sends what overtakes the backlog, because its end may depend on it. */
   #writeUncounted(message: HubMessage): void {
-    const out = output.claim(this);
-    (this.#protocol as HubProtocol).encode(message, out);
+    output.encode(this, this.#protocol as HubProtocol, message);
     output.written();
   }
 

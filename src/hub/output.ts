@@ -1,4 +1,7 @@
+import { InvalidStateError } from "../errors.js";
 import { ByteWriter } from "../hub-protocol/byte-writer.js";
+import type { HubProtocol } from "../hub-protocol/hub-protocol.js";
+import type { HubMessage } from "../hub-protocol/messages.js";
 
 /** Whoever has bytes in the shared output. */
 export interface OutputOwner {
@@ -25,13 +28,37 @@ export class Output {
   #isFlushScheduled = false;
   /** Deliveries that run, one within the other. */
   #deliveries = 0;
+  #isEncoding = false;
   readonly #onTick = () => {
     this.#isFlushScheduled = false;
     this.flush();
   };
 
-  /** The writer, for a message of `owner`; {@link written} follows. */
+  /**
+   * Encodes a message of `owner` behind what it has written; {@link written} or {@link takeBack} follows.
+   *
+   * @returns Where it begins.
+   * @throws What the application's values cause, of which nothing stays written; InvalidStateError
+   *   `ERR_SENT_WHILE_ENCODING` when one of them (`toJSON`, a getter) sends something itself.
+   */
+  encode(owner: OutputOwner, protocol: HubProtocol, message: HubMessage): number {
+    const writer = this.claim(owner);
+    const before = writer.length;
+    this.#isEncoding = true;
+    try {
+      protocol.encode(message, writer);
+    } catch (error) {
+      writer.length = before;
+      throw error;
+    } finally {
+      this.#isEncoding = false;
+    }
+    return before;
+  }
+
+  /** The writer, for bytes of `owner`; {@link written} follows. */
   claim(owner: OutputOwner): ByteWriter {
+    if (this.#isEncoding) throw sentWhileEncoding();
     if (this.#owner !== owner) {
       this.flush();
       this.#owner = owner;
@@ -50,6 +77,14 @@ export class Output {
     }
   }
 
+  /** Takes a copy of what was encoded last, from where {@link encode} said, instead of sending it. */
+  takeBack(start: number): Uint8Array {
+    const writer = this.#writer;
+    const bytes = Buffer.copyBytesFrom(writer.bytes, start, writer.length - start);
+    writer.length = start;
+    return bytes;
+  }
+
   /** Delivers what is pending, if it is of `owner`, so that something else may follow it. */
   flushOf(owner: OutputOwner): void {
     if (this.#owner === owner) this.flush();
@@ -57,7 +92,8 @@ export class Output {
 
   flush(): void {
     const owner = this.#owner;
-    if (owner === undefined) return;
+    // A message that is being encoded is not to be cut; the tick is still to come.
+    if (owner === undefined || this.#isEncoding) return;
     this.#owner = undefined;
     const writer = this.#writer;
     const start = this.#start;
@@ -72,6 +108,13 @@ export class Output {
     writer.length = 0;
     writer.trim(memoryLimit);
   }
+}
+
+function sentWhileEncoding(): InvalidStateError {
+  return new InvalidStateError(
+    "ERR_SENT_WHILE_ENCODING",
+    "A toJSON method or a getter of a value that is being sent sends something itself; send that before or afterwards.",
+  );
 }
 
 export const output = new Output();

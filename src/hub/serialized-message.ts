@@ -33,10 +33,13 @@ export class SerializedMessage {
 }
 
 function encode(protocol: HubProtocol, message: HubMessage): Uint8Array {
-  writer.length = 0;
-  protocol.encode(message, writer);
-  const bytes = Buffer.copyBytesFrom(writer.bytes, 0, writer.length);
-  writer.length = 0;
-  writer.trim(memoryLimit);
-  return bytes;
+  // A value whose toJSON sends to many itself makes this run within itself: each has its own range.
+  const start = writer.length;
+  try {
+    protocol.encode(message, writer);
+    return Buffer.copyBytesFrom(writer.bytes, start, writer.length - start);
+  } finally {
+    writer.length = start;
+    if (start === 0) writer.trim(memoryLimit);
+  }
 }

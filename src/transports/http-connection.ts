@@ -372,7 +372,7 @@ export class HttpConnection implements Connection {
       return;
     }
     this.state = "closing";
-    this.#uploads?.end();
+    this.#uploads?.discard();
     if (end.cause !== "local" || end.error !== undefined) this.#tell(end);
     carrier.close(reason);
   }

@@ -55,7 +55,13 @@ export class Uploads {
     if (this.#hasRoom && !this.#isEnded) this.#current?.goOn();
   }
 
-  /** Nobody wants the rest. */
+  /** The connection is being closed: what still comes is taken and forgotten. */
+  discard(): void {
+    this.#kept = undefined;
+    this.#current?.goOn();
+  }
+
+  /** The connection is no more. */
   end(): void {
     this.#isEnded = true;
     this.#kept = undefined;
@@ -74,6 +80,7 @@ export class Uploads {
   }
 
   get #hasRoom(): boolean {
+    if (this.#connection.state === "closing") return true;
     return (this.#kept?.size ?? 0) < this.#connection.options.applicationMaxBufferSize;
   }
 
@@ -91,6 +98,7 @@ export class Uploads {
   /** @returns Whether more may come. */
   #onChunk(chunk: Buffer): boolean {
     const { isPaused, state } = this.#connection;
+    if (state === "closing") return true;
     if (isPaused || state === "negotiated" || this.#kept !== undefined) {
       this.#kept ??= new Gathering("binary");
       // Copied, since a slice of a byte would keep the whole of a read in memory.

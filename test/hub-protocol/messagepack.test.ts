@@ -373,14 +373,15 @@ describe("messagepack, what ends the connection", () => {
 describe("messagepack, what fails the call alone", () => {
   const text =
     "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked.";
-  const rows: [name: string, args: string][] = [
-    ["no arguments", ""],
-    ["nil", "c0 90"],
-    ["a map", "81 a1 61 01 90"],
-    ["a string", "a1 78 90"],
-    ["an array that is cut", "92 01"],
-    ["an array of 4 G items", "dd ff ff ff ff 90"],
-    ["an array of 64 K items", "dc ff ff 90"],
+  const noArray = "Reading array length for 'arguments' failed.";
+  const rows: [name: string, args: string, text?: string][] = [
+    ["no arguments", "", noArray],
+    ["nil", "c0 90", noArray],
+    ["a map", "81 a1 61 01 90", noArray],
+    ["a string", "a1 78 90", noArray],
+    ["an array that is cut", "92 01", noArray],
+    ["an array of 4 G items", "dd ff ff ff ff 90", noArray],
+    ["an array of 64 K items", "dc ff ff 90", noArray],
     ["an unused byte", "91 c1 90"],
     ["an unused byte, deeper", "91 91 92 01 c1 90"],
     ["a string that is cut", "91 a5 78"],
@@ -405,7 +406,7 @@ describe("messagepack, what fails the call alone", () => {
     ["10,000 nested maps", `91 ${"81a161".repeat(10_000)} 01 90`],
     ["63 nested arrays", `91 ${"91".repeat(62)} 90 90`],
   ];
-  for (const [name, args] of rows) {
+  for (const [name, args, expected = text] of rows) {
     for (const type of ["01", "04"]) {
       it(`${name}, type ${type}`, () => {
         const bytes = framed(`96 ${type} 81 a1 61 a1 62 a1 31 a1 78 ${args}`);
@@ -419,7 +420,7 @@ describe("messagepack, what fails the call alone", () => {
             arguments: [],
           });
           assert.ok(bindingError instanceof HubProtocolError);
-          assert.equal(bindingError.message, text);
+          assert.equal(bindingError.message, expected);
           assert.equal(bindingError.code, "ERR_HUB_BINDING");
         }
       });

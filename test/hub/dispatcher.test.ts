@@ -221,10 +221,21 @@ for (const protocol of protocols) {
 }
 
 describe("arguments that cannot be read", () => {
-  // [1, {}, "7", target, <nothing of MessagePack>, []]
+  // [1, {}, "7", target, [<nothing of MessagePack>], []]
   const unreadable = (target: string) => {
     const name = Buffer.from(target);
-    const body = Buffer.from([0x96, 1, 0x80, 0xa1, 0x37, 0xa0 + name.length, ...name, 0xc1, 0x90]);
+    const body = Buffer.from([
+      0x96,
+      1,
+      0x80,
+      0xa1,
+      0x37,
+      0xa0 + name.length,
+      ...name,
+      0x91,
+      0xc1,
+      0x90,
+    ]);
     return Buffer.from([body.length, ...body]);
   };
   const detail =
