@@ -1,3 +1,4 @@
+import { quiet } from "../deferred.js";
 import { HubError } from "../errors.js";
 
 /** What a schema library that follows the Standard Schema specification (version 1) gives. */
@@ -176,7 +177,7 @@ export function defineContract<const TDefinition extends ContractDefinition>(
 }
 
 function parameterOf(parameter: AnySchema | Upload, where: string): ParameterContract {
-  const isUpload = "upload" in parameter;
+  const isUpload = typeof parameter === "object" && parameter !== null && "upload" in parameter;
   const schema = isUpload ? parameter.upload : parameter;
   checkSchema(schema, where);
   return { schema, isUpload };
@@ -224,8 +225,10 @@ export function allChecked(
   let isAsync = false;
   const results = schemas.map((schema, index) => {
     const result = checked(schema, values[index], `Argument ${index + 1}`);
-    if (result instanceof Promise) isAsync = true;
-    return result;
+    if (!(result instanceof Promise)) return result;
+    isAsync = true;
+    // Another schema may throw before anybody waits for this one.
+    return quiet(result);
   });
   return isAsync ? Promise.all(results) : results;
 }

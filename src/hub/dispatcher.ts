@@ -156,7 +156,12 @@ export class Dispatcher {
         if (args === undefined || !call.connection.isOpen) this.#end(call);
         else this.#run(call, method, message, args);
       },
-      (error) => this.#fail(call, this.#failedToInvoke(method.name, error)),
+      (error) => {
+        if (!(error instanceof HubError)) {
+          log(this.#options.logger, "error", "a schema threw", { method: method.name, error });
+        }
+        this.#fail(call, this.#failedToInvoke(method.name, error));
+      },
     );
   }
 

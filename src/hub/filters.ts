@@ -1,3 +1,4 @@
+import { quiet } from "../deferred.js";
 import type { HubCallerContext } from "./context.js";
 import type { Hub } from "./hub.js";
 
@@ -36,6 +37,14 @@ export interface HubFilter {
   ): unknown;
 }
 
+/** What a filter calls. One that does not wait for it must not end the process by its failure. */
+function passOn<A extends unknown[]>(
+  next: (...args: A) => unknown,
+): (...args: A) => Promise<never> {
+  const call = async (...args: A) => next(...args) as never;
+  return (...args) => quiet(call(...args));
+}
+
 /** The call with all filters around it, the first outermost; without filters the call itself. */
 export function aroundInvocation(
   filters: readonly HubFilter[],
@@ -45,7 +54,7 @@ export function aroundInvocation(
     (next, filter) =>
       filter.invokeMethod === undefined
         ? next
-        : (invocation) => filter.invokeMethod?.(invocation, async (each) => next(each)),
+        : (invocation) => filter.invokeMethod?.(invocation, passOn(next)),
     call,
   );
 }
@@ -57,12 +66,7 @@ export function aroundConnected(
 ): () => unknown {
   return filters.reduceRight<() => unknown>(
     (next, filter) =>
-      filter.onConnected === undefined
-        ? next
-        : () =>
-            filter.onConnected?.(lifetime, async () => {
-              await next();
-            }),
+      filter.onConnected === undefined ? next : () => filter.onConnected?.(lifetime, passOn(next)),
     () => lifetime.hub.onConnected(),
   );
 }
@@ -76,10 +80,7 @@ export function aroundDisconnected(
     (next, filter) =>
       filter.onDisconnected === undefined
         ? next
-        : (error) =>
-            filter.onDisconnected?.(lifetime, error, async (each) => {
-              await next(each);
-            }),
+        : (error) => filter.onDisconnected?.(lifetime, error, passOn(next)),
     (error) => lifetime.hub.onDisconnected(error),
   );
 }

@@ -28,7 +28,7 @@ export function managerOf(hubClass: HubClass): LifetimeManager {
   return manager;
 }
 
-/** Users whose buckets are kept at most; beyond, full ones are forgotten first. */
+/** Users whose buckets are kept at most; beyond, full ones are forgotten first, then old ones. */
 const maxUserBuckets = 100_000;
 
 /** A hub class with the options of one path: what connections of that path have in common. */
@@ -103,7 +103,7 @@ export class HubHandler implements ConnectionHandler {
   bucketOf(userId: string, limit: RateLimit): TokenBucket {
     let bucket = this.#userBuckets.get(userId);
     if (bucket === undefined) {
-      if (this.#userBuckets.size >= maxUserBuckets) this.#forgetFullBuckets();
+      if (this.#userBuckets.size >= maxUserBuckets) this.#forgetManyBuckets();
       bucket = new TokenBucket(limit);
       this.#userBuckets.set(userId, bucket);
     }
@@ -174,6 +174,16 @@ export class HubHandler implements ConnectionHandler {
         messages: this.#dropped,
       });
       this.#dropped = 0;
+    }
+  }
+
+  /** Makes room for many, so that not each new user costs a search. */
+  #forgetManyBuckets(): void {
+    this.#forgetFullBuckets();
+    let excess = this.#userBuckets.size - 0.75 * maxUserBuckets;
+    for (const userId of this.#userBuckets.keys()) {
+      if (excess-- <= 0) break;
+      this.#userBuckets.delete(userId);
     }
   }
 

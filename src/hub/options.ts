@@ -158,16 +158,15 @@ const counts = [
  */
 // biome-ignore lint/suspicious/noExplicitAny: options for any hub.
 export function resolveHubOptions(options: HubOptions<any> = {}): ResolvedHubOptions {
-  const given = Object.fromEntries(
-    Object.entries(options).filter(([, value]) => value !== undefined),
-  ) as HubOptions;
+  const given = withoutUndefined(options);
+  const general = withoutUndefined(globalDefaults);
   const resolved: ResolvedHubOptions = {
     ...defaults,
     supportedProtocols: [json()],
     logger: defaultLogger,
-    ...globalDefaults,
+    ...general,
     ...given,
-    filters: [...(globalDefaults.filters ?? []), ...(given.filters ?? [])],
+    filters: [...(general.filters ?? []), ...(given.filters ?? [])],
     methods: { ...given.methods },
   };
   for (const name of times) checkNumber(name, resolved[name], 1);
@@ -176,6 +175,12 @@ export function resolveHubOptions(options: HubOptions<any> = {}): ResolvedHubOpt
   if (!["disconnect", "dropOldest", "wait"].includes(resolved.slowClientPolicy)) {
     throw new TypeError(
       `slowClientPolicy is "disconnect", "dropOldest" or "wait", not ${JSON.stringify(resolved.slowClientPolicy)}.`,
+    );
+  }
+  const onExceeded = resolved.rateLimits?.onExceeded ?? "error";
+  if (!["error", "close"].includes(onExceeded)) {
+    throw new TypeError(
+      `rateLimits.onExceeded is "error" or "close", not ${JSON.stringify(onExceeded)}.`,
     );
   }
   checkRate("statefulReconnectRate", resolved.statefulReconnectRate);
@@ -188,6 +193,11 @@ export function resolveHubOptions(options: HubOptions<any> = {}): ResolvedHubOpt
     throw new TypeError("supportedProtocols is empty, so that no client could connect.");
   }
   return resolved;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: options for any hub.
+function withoutUndefined(options: HubOptions<any>): HubOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
 function checkNumber(name: string, value: unknown, least: number): void {

@@ -11,6 +11,8 @@ export interface OutputOwner {
 
 /** A run of one owner beyond this is delivered within the turn. */
 const runLimit = 32 * 1024;
+/** Memory beyond this, which a large message took, is given back. */
+const memoryLimit = 1024 * 1024;
 
 /**
  * Where hub connections encode what they send.
@@ -24,6 +26,8 @@ export class Output {
   #owner: OutputOwner | undefined;
   #start = 0;
   #isFlushScheduled = false;
+  /** Deliveries that run, one within the other. */
+  #deliveries = 0;
   #isEncoding = false;
   readonly #onTick = () => {
     this.#isFlushScheduled = false;
@@ -94,11 +98,15 @@ export class Output {
     const writer = this.#writer;
     const start = this.#start;
     const end = writer.length;
-    if (end > start) owner.deliver(writer.bytes, start, end);
-    // Unless the delivery itself, by ending the connection, made somebody write.
-    if (this.#owner !== undefined) return;
+    if (end > start) {
+      this.#deliveries++;
+      owner.deliver(writer.bytes, start, end);
+      this.#deliveries--;
+    }
+    // A delivery may, by ending the connection, make somebody write: behind what it still reads.
+    if (this.#owner !== undefined || this.#deliveries > 0) return;
     writer.length = 0;
-    writer.trim();
+    writer.trim(memoryLimit);
   }
 }
 

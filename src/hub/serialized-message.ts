@@ -6,6 +6,9 @@ import { SharedBytes } from "./transport.js";
 /** One writer encodes all messages for many: what is kept of it is copied. */
 const writer = new ByteWriter(Buffer.allocUnsafeSlow, 16 * 1024);
 
+/** Memory beyond this, which a large message took, is given back. */
+const memoryLimit = 1024 * 1024;
+
 /** A message for many connections, encoded at most once in each protocol that they speak. */
 export class SerializedMessage {
   readonly #message: HubMessage;
@@ -37,6 +40,6 @@ function encode(protocol: HubProtocol, message: HubMessage): Uint8Array {
     return Buffer.copyBytesFrom(writer.bytes, start, writer.length - start);
   } finally {
     writer.length = start;
-    if (start === 0) writer.trim();
+    if (start === 0) writer.trim(memoryLimit);
   }
 }
