@@ -60,6 +60,10 @@ export class Outbox implements OutputOwner {
     if (this.#connection.allowsReconnect) this.#kept = new MessageBuffer(this.#handler.kept);
   }
 
+  get #isOpen(): boolean {
+    return this.#protocol !== undefined;
+  }
+
   get isPresent(): boolean {
     return this.#isPresent;
   }
@@ -91,6 +95,11 @@ export class Outbox implements OutputOwner {
   write(message: HubMessage): void {
     if (this.#protocol === undefined) return;
     const before = output.encode(this, this.#protocol, message);
+    if (!this.#isOpen) {
+      // A value ended the connection while it was encoded.
+      output.takeBack(before);
+      return;
+    }
     if (this.#kept === undefined && !this.isCongested) {
       output.written();
       return;
@@ -305,7 +314,11 @@ export class Outbox implements OutputOwner {
       output.flushOf(this);
       const backlog = this.#backlog;
       while (backlog !== undefined && backlog.count > 0) this.#hand(backlog.take().message);
-      this.#writeUncounted(close);
+      try {
+        this.#writeUncounted(close);
+      } catch {
+        // Ended from within a value that is being encoded: there is no place for Close.
+      }
     }
     output.flushOf(this);
     this.#protocol = undefined;
