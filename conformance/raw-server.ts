@@ -1,4 +1,10 @@
 import { createHash } from "node:crypto";
+import {
+  createServer as createHttp2Server,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 import { answerTo, type DeflateParameters, PeerDeflate, parseParameters } from "./deflate.js";
@@ -12,23 +18,30 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+/** A request for a WebSocket that came before its case did. */
+interface Arrival {
+  /** Checks the request and answers it. @throws Error for what the standards do not allow. */
+  accept(deflate: DeflateWish | undefined): RawConnection;
+  refuse(status: "400 Bad Request" | "410 Gone"): void;
+}
+
 /**
  * The suite as a server, for a client under test: each connection that comes plays the case that
  * waits longest. A connection that comes with no case waiting is kept until there is one.
  */
 export class RawServer {
-  readonly #server: Server;
+  readonly #server: Server | Http2Server;
   readonly #waiting: Waiting[] = [];
   readonly #arrived: Arrival[] = [];
   readonly #sockets = new Set<Socket>();
   #isOver = false;
 
-  private constructor(server: Server, event: "connection" | "secureConnection") {
+  private constructor(server: Server | Http2Server, event: "connection" | "secureConnection") {
     this.#server = server;
     server.on(event, (socket: Socket) => {
       this.#sockets.add(socket);
+      socket.on("error", () => {});
       socket.on("close", () => this.#sockets.delete(socket));
-      void this.#onSocket(socket);
     });
   }
 
@@ -36,12 +49,29 @@ export class RawServer {
   static async listen(port: number, tls?: TlsOptions): Promise<RawServer> {
     const options = { allowHalfOpen: true, noDelay: true };
     const server = tls ? createTlsServer({ ...options, ...tls }) : createServer(options);
-    const result = new RawServer(server, tls ? "secureConnection" : "connection");
-    await new Promise<void>((resolve, reject) => {
-      server.on("error", reject);
-      server.listen(port, "127.0.0.1", resolve);
+    const event = tls ? "secureConnection" : "connection";
+    const result = new RawServer(server, event);
+    server.on(event, async (socket: Socket) => {
+      const request = await readHead(socket);
+      if (request !== undefined) result.#arrive(overHttp1(socket, request));
     });
-    return result;
+    return result.#listen(port);
+  }
+
+  /** For clients that ask for a stream of HTTP/2, without TLS. @see RFC 8441 */
+  static async listenHttp2(port: number): Promise<RawServer> {
+    const server = createHttp2Server({ settings: { enableConnectProtocol: true } });
+    const result = new RawServer(server, "connection");
+    server.on("stream", (stream, headers) => result.#arrive(overHttp2(stream, headers)));
+    return result.#listen(port);
+  }
+
+  async #listen(port: number): Promise<this> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.on("error", reject);
+      this.#server.listen(port, "127.0.0.1", resolve);
+    });
+    return this;
   }
 
   get port(): number {
@@ -58,7 +88,7 @@ export class RawServer {
   /** Tells clients that there are no more cases, and stops. */
   close(): void {
     this.#isOver = true;
-    for (const { socket } of this.#arrived) refuse(socket, "410 Gone");
+    for (const arrival of this.#arrived) arrival.refuse("410 Gone");
     this.#server.close();
   }
 
@@ -68,15 +98,12 @@ export class RawServer {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  async #onSocket(socket: Socket): Promise<void> {
-    socket.on("error", () => {});
-    const request = await readHead(socket);
-    if (request === undefined) return;
+  #arrive(arrival: Arrival): void {
     if (this.#isOver) {
-      refuse(socket, "410 Gone");
+      arrival.refuse("410 Gone");
       return;
     }
-    this.#arrived.push({ socket, ...request });
+    this.#arrived.push(arrival);
     this.#match();
   }
 
@@ -85,22 +112,56 @@ export class RawServer {
       const { deflate, resolve, reject } = this.#waiting.shift() as Waiting;
       const arrival = this.#arrived.shift() as Arrival;
       try {
-        resolve(accept(arrival, deflate));
+        resolve(arrival.accept(deflate));
       } catch (error) {
-        refuse(arrival.socket, "400 Bad Request");
+        arrival.refuse("400 Bad Request");
         reject(error as Error);
       }
     }
   }
 }
 
-interface Arrival {
-  readonly socket: Socket;
+interface RequestHead {
   readonly head: string;
+  /** Bytes that came behind it. */
   readonly rest: Buffer;
 }
 
-function readHead(socket: Socket): Promise<{ head: string; rest: Buffer } | undefined> {
+function overHttp1(socket: Socket, request: RequestHead): Arrival {
+  return {
+    accept: (deflate) => accept(socket, request, deflate),
+    refuse: (status) =>
+      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`),
+  };
+}
+
+function overHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Arrival {
+  stream.on("error", () => {});
+  return {
+    accept(deflate) {
+      const { ":method": method, ":protocol": protocol, ":path": path = "" } = headers;
+      check(method === "CONNECT" && protocol === "websocket", `${method} of ${protocol}`, rfc8441);
+      check(/^\//.test(String(path)), `the path "${path}"`, rfc8441);
+      check(headers[":scheme"] === "http", `the scheme ${headers[":scheme"]}`, rfc8441);
+      check(headers["sec-websocket-version"] === "13", "the version is not 13", rfc8441);
+      for (const name of ["connection", "upgrade", "host", "sec-websocket-key"]) {
+        check(headers[name] === undefined, `there is a ${name}`, rfc8441);
+      }
+      const offers = headers["sec-websocket-extensions"] as string | undefined;
+      const agreed = deflate && agree(offers, deflate);
+      stream.respond({
+        ":status": 200,
+        ...(agreed && { "sec-websocket-extensions": agreed.answer }),
+      });
+      const codec = agreed && new PeerDeflate("server", agreed.agreement);
+      // Of a socket the connection uses what every duplex stream has.
+      return new RawConnection(stream as unknown as Socket, "server", Buffer.alloc(0), codec);
+    },
+    refuse: (status) => stream.respond({ ":status": status.slice(0, 3) }, { endStream: true }),
+  };
+}
+
+function readHead(socket: Socket): Promise<RequestHead | undefined> {
   return new Promise((resolve) => {
     let bytes: Buffer = Buffer.alloc(0);
     const onData = (chunk: Buffer) => {
@@ -117,7 +178,11 @@ function readHead(socket: Socket): Promise<{ head: string; rest: Buffer } | unde
 }
 
 /** Checks a request and answers it. @throws Error for what RFC 6455 §4.1 does not allow. */
-function accept({ socket, head, rest }: Arrival, deflate: DeflateWish | undefined): RawConnection {
+function accept(
+  socket: Socket,
+  { head, rest }: RequestHead,
+  deflate: DeflateWish | undefined,
+): RawConnection {
   const [requestLine = "", ...lines] = head.split("\r\n");
   check(/^GET \/\S* HTTP\/1\.1$/.test(requestLine), `the request line "${requestLine}"`);
   const fields = new Map<string, string>();
@@ -163,10 +228,12 @@ function agree(
   return undefined;
 }
 
-function refuse(socket: Socket, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-}
+const rfc8441 = "RFC 8441 §5";
 
-function check(condition: boolean, violation: string): asserts condition {
-  if (!condition) throw new Error(`the client's handshake: ${violation} (RFC 6455 §4.1)`);
+function check(
+  condition: boolean,
+  violation: string,
+  section = "RFC 6455 §4.1",
+): asserts condition {
+  if (!condition) throw new Error(`the client's handshake: ${violation} (${section})`);
 }

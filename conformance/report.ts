@@ -6,10 +6,12 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import type { ConnectOptions } from "halyard";
 import { type EchoClient, halyardClient, wsClient } from "./echo.js";
 import type { Role } from "./frames.js";
 import { connectRaw } from "./raw-client.js";
 import { RawServer } from "./raw-server.js";
+import { selfSigned } from "./self-signed.js";
 import { type CaseResult, type Connect, casesFor, runCases } from "./suite.js";
 
 const maxMessageSize = 16 * 1024 * 1024;
@@ -61,16 +63,21 @@ function server(title: string, name: string): Subject {
   };
 }
 
-function client(title: string, name: string, echo: EchoClient): Subject {
+function client(
+  title: string,
+  name: string,
+  echo: EchoClient,
+  { scheme = "ws", listen = () => RawServer.listen(0) } = {},
+): Subject {
   return {
     title,
     name,
     role: "client",
     async run(report) {
-      const raw = await RawServer.listen(0);
+      const raw = await listen();
       const connect: Connect = (deflate) => {
         const connection = raw.connect(deflate);
-        echo(`ws://127.0.0.1:${raw.port}/`).catch(() => {});
+        echo(`${scheme}://127.0.0.1:${raw.port}/`).catch(() => {});
         return connection;
       };
       await runAll("client", connect, report);
@@ -89,12 +96,19 @@ async function runAll(
 }
 
 const halyardOptions = { maxMessageSize, compression: true };
+const tls = selfSigned();
+const overTls = { scheme: "wss", listen: () => RawServer.listen(0, tls) };
+const overHttp2 = { listen: () => RawServer.listenHttp2(0) };
+const halyardClientWith = (options: ConnectOptions) =>
+  halyardClient("whole messages", { ...halyardOptions, ...options });
 const subjects: readonly Subject[] = [
   server("Halyard", "halyard"),
   server("Halyard, piecewise", "halyard-pieces"),
   server("ws", "ws"),
   client("Halyard client", "halyard", halyardClient("whole messages", halyardOptions)),
   client("Halyard client, piecewise", "halyard", halyardClient("piece by piece", halyardOptions)),
+  client("Halyard client, TLS", "halyard", halyardClientWith({ tls: { ca: tls.cert } }), overTls),
+  client("Halyard client, HTTP/2", "halyard", halyardClientWith({ http2: true }), overHttp2),
   client("ws client", "ws", wsClient(maxMessageSize)),
 ];
 

@@ -1,11 +1,7 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { type ClientHttp2Session, connect as connectHttp2, createServer } from "node:http2";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { compose, handleUpgrades, webSockets } from "halyard";
 import {
@@ -19,6 +15,7 @@ import {
 import { connectRaw } from "../conformance/raw-client.js";
 import { connectRawHttp2 } from "../conformance/raw-http2.js";
 import { RawServer } from "../conformance/raw-server.js";
+import { selfSigned } from "../conformance/self-signed.js";
 import { type Connect, casesFor, runCase } from "../conformance/suite.js";
 
 const maxMessageSize = 1024 * 1024;
@@ -36,26 +33,6 @@ function play(chosen: typeof cases, connect: Connect): void {
       if (failure !== undefined) throw failure;
       assert.equal(leftOut, undefined);
     });
-  }
-}
-
-/** A key and its certificate, signed by itself. */
-function selfSigned(): { key: Buffer; cert: Buffer } {
-  const directory = mkdtempSync(join(tmpdir(), "halyard-conformance-"));
-  const [key, cert] = [join(directory, "key.pem"), join(directory, "cert.pem")];
-  try {
-    execFileSync(
-      "openssl",
-      [
-        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
-        ...["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
-        ...["-keyout", key, "-out", cert],
-      ],
-      { stdio: "ignore" },
-    );
-    return { key: readFileSync(key), cert: readFileSync(cert) };
-  } finally {
-    rmSync(directory, { recursive: true });
   }
 }
 
@@ -110,20 +87,48 @@ describe("conformance of the server, over HTTP/2", { concurrency: 8 }, () => {
   play(casesFor({ maxMessageSize }, overTls), (deflate) => connectRawHttp2(session, deflate));
 });
 
-for (const form of ["whole messages", "piece by piece"]) {
-  describe(`conformance of the client, ${form}`, { concurrency: 8 }, () => {
+const ofClient = casesFor({ maxMessageSize, role: "client" });
+const someOfClient = casesFor({ maxMessageSize, role: "client" }, overTls);
+const eager = { maxMessageSize, compression: eagerCompression };
+
+for (const [name, form, chosen, scheme, start, options] of [
+  ["whole messages", "whole messages", ofClient, "ws", () => RawServer.listen(0), eager],
+  [
+    "piece by piece",
+    "piece by piece",
+    ofClient.filter((each) => !isIndependent(each)),
+    "ws",
+    () => RawServer.listen(0),
+    eager,
+  ],
+  [
+    "over TLS",
+    "whole messages",
+    someOfClient,
+    "wss",
+    () => RawServer.listen(0, tls),
+    { ...eager, tls: { ca: tls.cert } },
+  ],
+  [
+    "over HTTP/2",
+    "whole messages",
+    someOfClient,
+    "ws",
+    () => RawServer.listenHttp2(0),
+    { ...eager, http2: true },
+  ],
+] as const) {
+  describe(`conformance of the client, ${name}`, { concurrency: 8 }, () => {
     let server: RawServer;
-    const client = halyardClient(form, { maxMessageSize, compression: eagerCompression });
+    const client = halyardClient(form, options);
     before(async () => {
-      server = await RawServer.listen(0);
+      server = await start();
     });
     after(() => server.destroy());
-    const all = casesFor({ maxMessageSize, role: "client" });
-    const chosen = all.filter((each) => form === "whole messages" || !isIndependent(each));
     play(chosen, (deflate) => {
       const connection = server.connect(deflate);
       // A client that cannot connect is found out by the case's time limit.
-      client(`ws://127.0.0.1:${server.port}/`).catch(() => {});
+      client(`${scheme}://127.0.0.1:${server.port}/`).catch(() => {});
       return connection;
     });
   });

@@ -1,9 +1,11 @@
 // What a CPU profile says, in a few lines.
 
 import { readFileSync } from "node:fs";
+import { median } from "./statistics.mjs";
 
 /**
- * The functions in which a process spent most of its time, callees not counted.
+ * The functions in which a process spent most of its time, callees not counted. Time in which it had
+ * to wait for the CPU ends in a long interval, which says nothing about the function it is booked to.
  *
  * @param {string} file - A .cpuprofile.
  * @param {number} [count]
@@ -11,6 +13,7 @@ import { readFileSync } from "node:fs";
 export function hottest(file, count = 20) {
   const { nodes, samples, timeDeltas } = JSON.parse(readFileSync(file, "utf8"));
   const byId = new Map(nodes.map((node) => [node.id, node]));
+  const longest = 2 * median(timeDeltas);
   const times = new Map();
   let busy = 0;
   for (const [index, id] of samples.entries()) {
@@ -18,8 +21,9 @@ export function hottest(file, count = 20) {
     if (functionName === "(idle)") continue;
     const name = functionName || "(anonymous)";
     const place = url ? ` ${url.replace(/^.*\/(?=[^/]+\/[^/]+$)/, "")}:${lineNumber + 1}` : "";
-    times.set(name + place, (times.get(name + place) ?? 0) + timeDeltas[index]);
-    busy += timeDeltas[index];
+    const time = Math.min(timeDeltas[index], longest);
+    times.set(name + place, (times.get(name + place) ?? 0) + time);
+    busy += time;
   }
   return [...times]
     .sort(([, a], [, b]) => b - a)

@@ -1,5 +1,6 @@
 import { type CloseInfo, InvalidStateError } from "../errors.js";
 import type { MessageType } from "../protocol/protocol.js";
+import { decodeUtf8 } from "../protocol/shared-input.js";
 import { Deferred, rejected } from "./deferred.js";
 import { Gathering } from "./gathering.js";
 import type { PushedInput } from "./pushed-input.js";
@@ -44,6 +45,11 @@ export interface MessageQueueOwner {
   onEndReached(ending: Ending, byIteration: boolean): void;
 }
 
+/**
+ * Bytes up to this many are made messages at once, if nobody waits for them yet; for more it costs
+ * less to copy them together with their neighbours. Text is never copied, only decoded.
+ */
+const eagerSize = 128;
 /** What an unread piece costs besides its bytes. */
 const pieceOverhead = 128;
 interface Piece {
@@ -83,6 +89,16 @@ const noBuffer = new Uint8Array(0);
 export class MessageQueue {
   readonly #owner: MessageQueueOwner;
   readonly #window: number;
+  /**
+   * Unread messages that came in one piece, decoded as they came, from `#nextMessage` on; the
+   * pieces come behind all of them. That costs less than to keep a piece and decode it later, but
+   * is of no use to who receives piecewise, hence only while the latest receive was for a message.
+   */
+  #messages: Message[] = [];
+  #nextMessage = 0;
+  #wantsMessages = false;
+  /** Whether the latest piece left its message open. */
+  #isInMessage = false;
   /** Unread pieces, from `#head` on. */
   #pieces: Piece[] = [];
   #head = 0;
@@ -145,14 +161,19 @@ export class MessageQueue {
     endsMessage: boolean,
   ): void {
     const pending = this.#pending;
-    if (
-      pending !== undefined &&
-      pending.kind !== "piece" &&
-      endsMessage &&
-      this.#gathering === undefined
-    ) {
-      // The usual case, without a piece in between: a whole message meets a waiting receive.
-      this.#settle(pending).resolve(answer(pending.kind, copied(type, chunk, start, end, isAscii)));
+    const isWhole = endsMessage && !this.#isInMessage;
+    this.#isInMessage = !endsMessage;
+    // The two usual cases, without a piece in between: a whole message meets a waiting receive, or
+    // comes before it.
+    const isEager = pending !== undefined || type === "text" || end - start <= eagerSize;
+    if (isWhole && isEager && this.#wantsMessages && this.#head === this.#pieces.length) {
+      const message = copied(type, chunk, start, end, isAscii);
+      if (pending !== undefined) {
+        this.#settle(pending).resolve(answer(pending.kind, message));
+      } else {
+        this.#messages.push(message);
+        this.#unread += message.data.length + pieceOverhead;
+      }
       return;
     }
     this.#pieces.push({ type, chunk, start, end, announced, isAscii, endsFrame, endsMessage });
@@ -172,6 +193,8 @@ export class MessageQueue {
 
   /** Drops everything unread. A waiting receive goes on waiting. */
   discard(): void {
+    this.#messages = [];
+    this.#nextMessage = 0;
     this.#pieces = [];
     this.#head = 0;
     this.#keptUpTo = 0;
@@ -216,6 +239,7 @@ export class MessageQueue {
 
   /** Gives the oldest unread piece away. @returns Whether there was one. */
   handTo(pushed: PushedInput): boolean {
+    this.#useAsPieces();
     const piece = this.#shift();
     if (piece === undefined) return false;
     pushed.push(piece.chunk, piece.start, piece.end, piece.endsMessage);
@@ -248,11 +272,14 @@ export class MessageQueue {
   ): Promise<unknown> {
     if (this.#pending !== undefined || this.#isRefusing) return rejected(receivePending());
     if (signal?.aborted) return rejected(signal.reason);
-    if (kind !== "piece" && this.#pieces[this.#head]?.endsMessage) {
-      // The other usual case: a whole message waits already, so nothing has to be set up.
-      const message = answer(kind, this.#takeMessage() as Message);
+    this.#wantsMessages = kind !== "piece";
+    if (kind === "piece") {
+      this.#useAsPieces();
+    } else if (this.#messages.length > 0 || this.#pieces[this.#head]?.endsMessage) {
+      // A whole message waits already, so nothing has to be set up.
+      const message = this.#nextWhole() ?? (this.#takeMessage() as Message);
       this.#owner.onWanted();
-      return Promise.resolve(message);
+      return Promise.resolve(answer(kind, message));
     }
     const onAbort = signal && (() => this.#abort(pending));
     const pending: PendingReceive = {
@@ -295,6 +322,35 @@ export class MessageQueue {
       return decode(type, bytes, 0, bytes.length, false);
     }
     return undefined;
+  }
+
+  #nextWhole(): Message | undefined {
+    const messages = this.#messages;
+    const message = messages[this.#nextMessage];
+    if (message === undefined) return undefined;
+    this.#unread -= message.data.length + pieceOverhead;
+    if (++this.#nextMessage === messages.length) {
+      messages.length = 0;
+      this.#nextMessage = 0;
+    }
+    return message;
+  }
+
+  /** Makes pieces of the messages that were decoded for somebody else. */
+  #useAsPieces(): void {
+    if (this.#messages.length === 0) return;
+    const unread = this.#pieces.slice(this.#head);
+    this.#pieces = [];
+    this.#head = 0;
+    for (let message = this.#nextWhole(); message !== undefined; message = this.#nextWhole()) {
+      const { type } = message;
+      const chunk = type === "text" ? Buffer.from(message.data, "utf8") : message.data;
+      const flags = { announced: 0, isAscii: false, endsFrame: true, endsMessage: true };
+      this.#pieces.push({ type, chunk, start: 0, end: chunk.length, ...flags });
+      this.#unread += chunk.length + pieceOverhead;
+    }
+    this.#pieces.push(...unread);
+    this.#keptUpTo = this.#pieces.length;
   }
 
   #takePiece(pending: PendingReceive): ReceiveResult | undefined {
@@ -409,6 +465,6 @@ function decode(
   isAscii: boolean,
 ): Message {
   return type === "text"
-    ? { type, data: chunk.toString(isAscii ? "latin1" : "utf8", start, end) }
+    ? { type, data: isAscii ? chunk.toString("latin1", start, end) : decodeUtf8(chunk, start, end) }
     : { type, data: chunk.subarray(start, end) };
 }

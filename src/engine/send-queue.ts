@@ -1,7 +1,9 @@
 import type { Duplex } from "node:stream";
+import { getSystemErrorName } from "node:util";
 import { type HalyardError, SendBufferFullError } from "../errors.js";
 import { Deferred } from "./deferred.js";
 import type { MemoryBudget } from "./memory-budget.js";
+import { type WriteHandle, type WriteOwner, writeHandleOf, writeTo } from "./socket-writer.js";
 
 /** What a waiting `send` costs besides its bytes. */
 const waiterOverhead = 256;
@@ -21,20 +23,21 @@ interface Waiter {
 const nothingToWaitFor = Promise.resolve();
 
 /** Writes chunks to the socket and tells senders when they may go on: the back-pressure out. */
-export class SendQueue {
+export class SendQueue implements WriteOwner {
   readonly #socket: Duplex;
   readonly #window: number;
   readonly #limit: number;
   readonly #owner: SendQueueOwner;
   /** Whether written bytes are in the kernel once the stream holds none; see {@link write}. */
   readonly #isTcp: boolean;
-  readonly #onWritten = (error?: Error | null) => {
-    if (!error) this.#settleWaiters();
-  };
+  /** Present once the socket is written to without its stream. */
+  #handle: WriteHandle | undefined;
+  /** For writes through the stream; made with the first. */
+  #onWritten: ((error?: Error | null) => void) | undefined;
   #waiters: Waiter[] = [];
   /** Bytes given to the socket since the beginning. */
   #given = 0;
-  /** Bytes that the kernel has not taken yet: the stream's own count, which is costly to ask for. */
+  /** Bytes that the kernel has not taken yet, as of the last write or the end of one. */
   held = 0;
 
   /**
@@ -77,8 +80,35 @@ export class SendQueue {
    *
    * @returns Whether the kernel has all of it, so that the memory may be used again.
    */
-  write(output: Uint8Array | readonly Uint8Array[]): boolean {
+  write(output: Uint8Array | Uint8Array[]): boolean {
+    if (this.#handle !== undefined || this.#leavesStream()) this.#writeToHandle(output);
+    else this.#writeToStream(output);
+    return this.#isTcp && this.held === 0;
+  }
+
+  /** Once nothing waits in the stream, and its handle is known, the stream is done without. */
+  #leavesStream(): boolean {
+    if (!this.#isTcp || this.#socket.writableLength > 0) return false;
+    this.#handle = writeHandleOf(this.#socket);
+    return this.#handle !== undefined;
+  }
+
+  #writeToHandle(output: Uint8Array | Uint8Array[]): void {
+    const handle = this.#handle as WriteHandle;
+    if (output instanceof Uint8Array) this.#given += output.length;
+    else for (const chunk of output) this.#given += chunk.length;
+    const status = writeTo(handle, output, this);
+    this.held = handle.writeQueueSize;
+    if (status !== 0) this.onWriteComplete(status);
+    // Unlike the stream, the handle does not call back for what it could write at once.
+    else if (this.#waiters.length > 0) this.#settleWaiters();
+  }
+
+  #writeToStream(output: Uint8Array | Uint8Array[]): void {
     const socket = this.#socket;
+    this.#onWritten ??= (error) => {
+      if (!error) this.#onProgress(socket.writableLength);
+    };
     if (output instanceof Uint8Array) {
       this.#given += output.length;
       socket.write(output, this.#onWritten);
@@ -91,7 +121,21 @@ export class SendQueue {
       socket.uncork();
     }
     this.held = socket.writableLength;
-    return this.#isTcp && this.held === 0;
+  }
+
+  onWriteComplete(status: number): void {
+    if (status >= 0) {
+      this.#onProgress((this.#handle as WriteHandle).writeQueueSize);
+    } else if (!this.#socket.destroyed) {
+      // As node:net does it; the socket's `error` event tells its owner.
+      const code = getSystemErrorName(status);
+      const error = Object.assign(new Error(`write ${code}`), {
+        code,
+        errno: status,
+        syscall: "write",
+      });
+      this.#socket.destroy(error);
+    }
   }
 
   /**
@@ -131,8 +175,13 @@ export class SendQueue {
     return waiter.done.promise;
   }
 
+  #onProgress(held: number): void {
+    this.held = held;
+    this.#settleWaiters();
+    if (held === 0) this.#owner.onDrained();
+  }
+
   #settleWaiters(): void {
-    this.held = this.#socket.writableLength;
     const written = this.#given - this.held;
     let ready = 0;
     for (; ready < this.#waiters.length; ready++) {
@@ -141,6 +190,5 @@ export class SendQueue {
       waiter.done.resolve();
     }
     if (ready > 0) this.#waiters.splice(0, ready);
-    if (this.held === 0) this.#owner.onDrained();
   }
 }

@@ -1,5 +1,5 @@
 import type { Duplex } from "node:stream";
-import { sharedInput } from "../protocol/mask.js";
+import { sharedInput } from "../protocol/shared-input.js";
 
 /**
  * Takes what was read.

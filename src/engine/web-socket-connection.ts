@@ -131,7 +131,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   /** Present once {@link consume} was called; then the queue holds only what came before. */
   #pushed: PushedInput | undefined;
   #isHandingOver = false;
-  /** The sink waits to be told that there is room for output again. */
+  /** Output had to wait, or was refused, and the end of that was not seen yet. */
   #owesDrained = false;
   /** What is counted against the memory budget for this connection. */
   #charged = 0;
@@ -630,13 +630,6 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     this.#fail("ERR_ABORTED", "What takes the messages here threw an error.");
   }
 
-  /** Tells the sink, in a turn of its own steps: it may send, which a flush must not be part of. */
-  #onRoom(): void {
-    if (!this.#owesDrained || this.#sends.isCongested || this.#outgoing?.isIdle === false) return;
-    this.#owesDrained = false;
-    this.#pushed?.drained();
-  }
-
   /** Ends what is received, behind whatever is unread. Only the first ending counts. */
   #endInput(ending: Ending): void {
     if (this.#pushed === undefined) this.#queue.end(ending);
@@ -821,23 +814,27 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     const output = this.#protocol.takeOutput();
     if (output === undefined || this.#socket.destroyed) return true;
     const isFree = this.#sends.write(output);
-    this.#protocol.isCongested = this.#sends.isCongested;
-    if (this.#protocol.isCongested) {
+    if (this.#sends.isCongested) {
+      this.#protocol.isCongested = true;
       this.#owesDrained = true;
       this.#account();
     } else if (this.#owesDrained) {
-      process.nextTick(() => this.#onRoom());
+      // What follows may send, and must not while a flush is under way.
+      process.nextTick(() => this.#onDrained());
     }
     return isFree;
   }
 
+  /** Nothing waits for the peer any more, as far as it was written. */
   #onDrained(): void {
-    if (!this.#protocol.isCongested) return;
+    if (!this.#owesDrained || this.#sends.isCongested) return;
     this.#protocol.isCongested = false;
     this.#account();
     this.#protocol.sendLatestPong();
     if (this.#protocol.outputSize > 0) this.#scheduleFlush();
-    this.#onRoom();
+    if (this.#outgoing?.isIdle === false) return;
+    this.#owesDrained = false;
+    this.#pushed?.drained();
   }
 
   // --- the end, in every way it can come ---

@@ -10,16 +10,23 @@ type MethodNames<T> = {
 }[keyof T] &
   string;
 
+/** Whether a hub says nothing of its clients' methods; an index signature would make each optional. */
+type Undeclared<TClient> = string extends keyof TClient ? true : false;
+
 /**
  * Calls a method on every client of a set, without results. The promise is fulfilled when the
  * message was handed to the transports; it waits for no slow client, unless the hub's
  * `slowClientPolicy` is `"wait"`. It rejects only if the arguments cannot be encoded.
  */
-export type ClientProxy<TClient> = {
-  readonly [K in MethodNames<TClient>]: TClient[K] extends (...args: infer A) => unknown
-    ? (...args: A) => Promise<void>
-    : never;
-};
+export type ClientProxy<TClient> =
+  Undeclared<TClient> extends true
+    ? // biome-ignore lint/suspicious/noExplicitAny: nothing is declared to check against.
+      any
+    : {
+        readonly [K in MethodNames<TClient>]: TClient[K] extends (...args: infer A) => unknown
+          ? (...args: A) => Promise<void>
+          : never;
+      };
 
 /** How to wait for a client's result. */
 export interface InvokeOptions {
@@ -30,11 +37,15 @@ export interface InvokeOptions {
 }
 
 /** Calls a method on one client and waits for what it returns. */
-export type ResultProxy<TClient> = {
-  readonly [K in MethodNames<TClient>]: TClient[K] extends (...args: infer A) => infer R
-    ? (...args: A) => Promise<Awaited<R>>
-    : never;
-};
+export type ResultProxy<TClient> =
+  Undeclared<TClient> extends true
+    ? // biome-ignore lint/suspicious/noExplicitAny: nothing is declared to check against.
+      any
+    : {
+        readonly [K in MethodNames<TClient>]: TClient[K] extends (...args: infer A) => infer R
+          ? (...args: A) => Promise<Awaited<R>>
+          : never;
+      };
 
 /** One client. To await a plain call is to keep the client's pace. */
 export type SingleClient<TClient> = Omit<ClientProxy<TClient>, "invoke"> & {

@@ -45,8 +45,6 @@ export interface DisconnectOptions {
 
 type Call = InvocationMessage | StreamInvocationMessage;
 
-/** Unread bytes from which on the transport is told to pause. */
-const heldLimit = 64 * 1024;
 /** Used by one connection at a time, and only while a message is parsed. */
 const input: HubInput = { bytes: new Uint8Array(0), at: 0, end: 0 };
 
@@ -217,7 +215,11 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
     }
     this.#held.set(bytes.subarray(start, end), this.#heldEnd);
     this.#heldEnd += size;
-    if (this.#isBlocked && !this.#isPaused && this.#heldEnd - this.#heldStart > heldLimit) {
+    if (
+      this.#isBlocked &&
+      !this.#isPaused &&
+      this.#heldEnd - this.#heldStart > this.#connection.applicationMaxBufferSize
+    ) {
       this.#isPaused = true;
       this.#connection.pause();
     }
@@ -305,7 +307,8 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
         return true;
       },
       (error) => {
-        log(this.#handler.options.logger, "error", "onConnected of a hub threw", { error });
+        const level = error instanceof HubError ? "info" : "error";
+        log(this.#handler.options.logger, level, "onConnected of a hub threw", { error });
         this.#isConnecting = false;
         this.#finish(this.#closeWith(error, false), "error", undefined);
         return false;

@@ -18,8 +18,6 @@ export interface OutboxOwner {
   lose(error: Error): void;
 }
 
-/** Bytes in the transport from which on messages wait here, where they can still be dropped. */
-const congestedFrom = 64 * 1024;
 /** Time a client has to acknowledge when the buffer of stateful reconnect is full, in milliseconds. */
 const acknowledgeTimeout = 5_000;
 
@@ -39,6 +37,8 @@ export class Outbox implements OutputOwner {
   #backlog: SendBacklog | undefined;
   #sendable: Deferred<void> | undefined;
   #pingedAt: number;
+  /** Bytes in the transport from which on messages wait here, where they can still be dropped. */
+  readonly #window: number;
 
   /** Whether a transport carries the connection now; only stateful reconnect knows others. */
   #isPresent = true;
@@ -52,6 +52,7 @@ export class Outbox implements OutputOwner {
     this.#handler = handler;
     this.#owner = owner;
     this.#pingedAt = now;
+    this.#window = connection.transportMaxBufferSize;
   }
 
   /** Begins to send, in the protocol that the handshake agreed on. */
@@ -144,7 +145,7 @@ export class Outbox implements OutputOwner {
   }
 
   get #isFree(): boolean {
-    if (this.#connection.bufferedBytes >= congestedFrom) return false;
+    if (this.#connection.bufferedBytes >= this.#window) return false;
     return this.#kept === undefined || !this.#isKeptFull(this.#kept);
   }
 

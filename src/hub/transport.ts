@@ -71,6 +71,10 @@ export interface Connection {
   sendShared(message: SharedBytes): void;
   /** Bytes sent that the network, or the next poll, has not taken. */
   readonly bufferedBytes: number;
+  /** The option of that name: bytes sent above which whoever sends should wait. */
+  readonly transportMaxBufferSize: number;
+  /** The option of that name: bytes received above which reading should pause. */
+  readonly applicationMaxBufferSize: number;
   /** Stops {@link ConnectionReceiver.receive}, soon; what was read meanwhile still comes. */
   pause(): void;
   resume(): void;

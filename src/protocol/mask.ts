@@ -1,51 +1,4 @@
-/** Bytes that reads go to: {@link applyMask} is at its fastest for what lies in them. */
-const inputSize = 256 * 1024;
-
-/** `mask.wat`, assembled. */
-const module =
-  "AGFzbQEAAAABCAFgA39/fwF/AhMBB2hhbHlhcmQGbWVtb3J5AgABAwIBAAcIAQRtYXNrAAAKhgIBgwICBnsB" +
-  "fyAC/REhAwJAA0AgAEHAAGogAUsNASAA/QAEACAD/VEhBSAA/QAEECAD/VEhBiAA/QAEICAD/VEhByAA/QAE" +
-  "MCAD/VEhCCAAIAX9CwQAIAAgBv0LBBAgACAH/QsEICAAIAj9CwQwIAQgBSAG/VAgByAI/VD9UP1QIQQgAEHA" +
-  "AGohAAwACwsCQANAIABBEGogAUsNASAA/QAEACAD/VEhBSAAIAX9CwQAIAQgBf1QIQQgAEEQaiEADAALCwJA" +
-  "A0AgACABTw0BIAAgAC0AACACQf8BcXM6AAAgCSAALQAAciEJIAJBCHghAiAAQQFqIQAMAAsLIAT9ZCAJQYAB" +
-  "cXIL";
-
-/** The part of the global that is used here; the types of Node leave it to the DOM's. */
-declare const WebAssembly: {
-  Memory: new (limits: { initial: number; maximum: number }) => { buffer: ArrayBuffer };
-  Module: new (bytes: Uint8Array) => object;
-  Instance: new (module: object, imports: object) => { exports: { mask: MaskFunction } };
-};
-
-type MaskFunction = (start: number, end: number, key: number) => number;
-
-/**
- * A buffer for network input, and the function that masks in it: SIMD in WebAssembly, 5 to 10 times
- * as fast as JavaScript on Node 20. Where WebAssembly is not to be had, an ordinary buffer.
- */
-function createInput(): { buffer: Buffer; mask: MaskFunction | undefined } {
-  try {
-    const memory = new WebAssembly.Memory({
-      initial: inputSize / 65_536,
-      maximum: inputSize / 65_536,
-    });
-    const { exports } = new WebAssembly.Instance(
-      new WebAssembly.Module(Buffer.from(module, "base64")),
-      { halyard: { memory } },
-    );
-    return { buffer: Buffer.from(memory.buffer), mask: exports.mask };
-  } catch {
-    return { buffer: Buffer.allocUnsafeSlow(inputSize), mask: undefined };
-  }
-}
-
-const { buffer: sharedInput, mask: maskInput } = createInput();
-
-/** The one buffer that all plain TCP connections read into. */
-export { sharedInput };
-
-/** Whether the module runs on this Node. */
-export const hasSimd: boolean = maskInput !== undefined;
+import { maskInput, sharedInput } from "./shared-input.js";
 
 /** Below this many bytes a view for whole words costs more than it saves. */
 const wordsFrom = 64;
@@ -84,8 +37,9 @@ export function applyMask(
   const turn = (phase & 3) * 8;
   let rotated = turn === 0 ? key : (key >>> turn) | (key << (32 - turn));
 
-  if (end - start >= simdFrom && bytes.buffer === sharedInput.buffer && maskInput !== undefined) {
-    return maskInput(bytes.byteOffset + start, bytes.byteOffset + end, rotated) === 0 ? 0 : 0x80;
+  // To ask an array for its `buffer` costs as much as to mask 100 bytes, so the array itself is looked at.
+  if (end - start >= simdFrom && bytes === sharedInput && maskInput !== undefined) {
+    return maskInput(start, end, rotated) === 0 ? 0 : 0x80;
   }
   if (end - start >= wordsFrom) {
     while (((bytes.byteOffset + at) & 3) !== 0) {

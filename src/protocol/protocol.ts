@@ -45,6 +45,11 @@ export interface ProtocolEvents {
   onViolation(error: ViolationError): void;
 }
 
+/** The first bytes of frames that are a whole message, and the bit of the second that says masked. */
+const wholeText = 0x81;
+const wholeBinary = 0x82;
+const maskBit = 0x80;
+
 /** Limits and agreements of one connection. */
 export interface ProtocolOptions {
   readonly role: Role;
@@ -129,9 +134,9 @@ export class Protocol implements HeaderRules {
     try {
       while (at < end && this.#isReading && !this.isSuspended) {
         at =
-          this.#remaining < 0
-            ? this.#receiveHeader(chunk, at, end)
-            : this.#receivePayload(chunk, at, end);
+          this.#remaining >= 0
+            ? this.#receivePayload(chunk, at, end)
+            : this.#receiveWhole(chunk, at, end) || this.#receiveHeader(chunk, at, end);
       }
     } catch (error) {
       if (!(error instanceof ViolationError)) throw error;
@@ -144,6 +149,38 @@ export class Protocol implements HeaderRules {
   /** Bytes of the current frame that have not come yet. */
   get remainingInFrame(): number {
     return Math.max(0, this.#remaining);
+  }
+
+  /**
+   * The usual frame, handled without a trace in our state: a whole message, not compressed, below
+   * 64 KiB, masked, all of it in the chunk. What follows it says the same of every frame.
+   *
+   * @returns The index after it, or 0 when the frame is another kind, or wrong.
+   */
+  #receiveWhole(chunk: Buffer, at: number, end: number): number {
+    if (at + 8 > end || this.#messageType !== undefined || this.#partialLength > 0) return 0;
+    const first = chunk[at] as number;
+    const type = first === wholeText ? "text" : first === wholeBinary ? "binary" : undefined;
+    let length = (chunk[at + 1] as number) - maskBit;
+    let start = at + 6;
+    if (length === 126) {
+      length = ((chunk[at + 2] as number) << 8) | (chunk[at + 3] as number);
+      if (length < 126) return 0;
+      start = at + 8;
+    }
+    const frameEnd = start + length;
+    const isFit = length >= 0 && length !== 127 && length <= this.maxMessageSize;
+    if (type === undefined || !isFit || frameEnd > end || this.role !== "server") return 0;
+    const maskingKey =
+      (chunk[start - 4] as number) |
+      ((chunk[start - 3] as number) << 8) |
+      ((chunk[start - 2] as number) << 16) |
+      ((chunk[start - 1] as number) << 24);
+    this.isAscii = applyMask(chunk, start, frameEnd, maskingKey, 0) < 0x80;
+    this.isCompressed = false;
+    if (type === "text") this.#checkText(chunk, start, frameEnd, this.isAscii, true, true);
+    this.#events.onData(type, chunk, start, frameEnd, true, true);
+    return frameEnd;
   }
 
   #receiveHeader(chunk: Buffer, at: number, end: number): number {

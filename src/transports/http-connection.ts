@@ -1,3 +1,4 @@
+import { ConnectionClosedError } from "../errors.js";
 import type {
   CloseReason,
   Connection,
@@ -132,6 +133,14 @@ export class HttpConnection implements Connection {
 
   get bufferedBytes(): number {
     return this.#carrier?.bufferedBytes ?? 0;
+  }
+
+  get transportMaxBufferSize(): number {
+    return this.#owner.options.transportMaxBufferSize;
+  }
+
+  get applicationMaxBufferSize(): number {
+    return this.#owner.options.applicationMaxBufferSize;
   }
 
   send(bytes: Uint8Array, start: number, end: number): void {
@@ -349,7 +358,8 @@ export class HttpConnection implements Connection {
       this.#stalledAt = now;
       this.#sentWhenStalled = this.#bytesSent;
     } else if (now - this.#stalledAt >= this.#owner.options.transportSendTimeout) {
-      const error = new Error(
+      const error = new ConnectionClosedError(
+        "ERR_TRANSPORT_SEND_TIMEOUT",
         `The client did not take what was sent within ${this.#owner.options.transportSendTimeout} ms.`,
       );
       this.#log("warn", "a client that does not read was cut off", error);

@@ -1,7 +1,7 @@
 import { PreparedMessage } from "../engine/prepared-message.js";
 import type { ByteSink } from "../engine/pushed-input.js";
 import type { WebSocketConnection } from "../engine/web-socket-connection.js";
-import type { CloseInfo, HalyardError } from "../errors.js";
+import { type CloseInfo, ConnectionClosedError, type HalyardError } from "../errors.js";
 import type { CloseReason, ConnectionEnd, SharedBytes } from "../hub/transport.js";
 import type { Carrier, HttpConnection } from "./http-connection.js";
 import { preparedOf } from "./prepared.js";
@@ -67,7 +67,10 @@ export class WebSocketCarrier implements Carrier, ByteSink {
   /** A message that is missing would be worse than none: the client could not know. */
   #onRefused(): void {
     if (this.#socket.state !== "open" || this.#connection.carrier !== this) return;
-    const error = new Error("The memory for all sockets together is used up; see memoryBudget.");
+    const error = new ConnectionClosedError(
+      "ERR_OVERLOAD",
+      "The memory for all sockets together is used up; see memoryBudget.",
+    );
     this.#connection.endAtOnce({ cause: "timeout", error });
   }
 

@@ -19,6 +19,7 @@ import {
   webSockets,
 } from "halyard";
 import type { ByteSink } from "#dist/engine/pushed-input.js";
+import type { WriteHandle } from "#dist/engine/socket-writer.js";
 import { serveUntilEnd } from "../support/http2.js";
 import { keepingLogger, Signal, until } from "../support/network.js";
 import { clientFrame, connectionOver, quietLogger, tcpPair } from "../support/socket-pair.js";
@@ -476,11 +477,12 @@ describe("a prepared message for many", () => {
     const { left, right } = await tcpPair();
     const server = connectionOver(left, "server");
     const written: Uint8Array[] = [];
-    const { write } = left;
-    left.write = ((chunk: Uint8Array, ...rest: []) => {
+    const socket = left as unknown as { _handle: WriteHandle };
+    const { writeBuffer } = socket._handle;
+    socket._handle.writeBuffer = (request, chunk) => {
       written.push(chunk);
-      return write.call(left, chunk, ...rest);
-    }) as typeof write;
+      return writeBuffer.call(socket._handle, request, chunk);
+    };
     const message = prepareMessage("for many");
     server.post(message);
     await turn();

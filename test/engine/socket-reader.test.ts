@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { PassThrough } from "node:stream";
 import { describe, it } from "node:test";
 import { readFrom } from "#dist/engine/socket-reader.js";
-import { sharedInput } from "#dist/protocol/mask.js";
+import { sharedInput } from "#dist/protocol/shared-input.js";
 import { tcpPair } from "../support/socket-pair.js";
 
 describe("readFrom", () => {

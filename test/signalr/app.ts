@@ -4,13 +4,20 @@ import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { compose, handleUpgrades, type Middleware, webSockets } from "halyard";
+import {
+  ConnectionClosedError,
+  compose,
+  handleUpgrades,
+  type Middleware,
+  webSockets,
+} from "halyard";
 import {
   type ConnectionOptions,
   defineContract,
   Hub,
   HubError,
   type HubOptions,
+  HubProtocolError,
   hubContext,
   json,
   mapConnection,
@@ -97,17 +104,20 @@ class InvalidOperationException extends Error {
   override readonly name = "InvalidOperationException";
 }
 
-/** What .NET calls a client that is not there. */
-const dotnetNames: Readonly<Record<string, string>> = {
-  ERR_CLIENT_NOT_CONNECTED: "IOException",
-  ERR_CLIENT_DISCONNECTED: "IOException",
-};
-
+/** An error under the name that .NET has for it. */
 function describe(error: unknown): string {
   if (error === undefined) return "none";
-  const { name, message, code = "" } = error as Error & { code?: string };
-  const known = error instanceof HubError ? "HubException" : (dotnetNames[code] ?? name);
-  return `${known}: ${message}`;
+  const { message } = error as Error;
+  return `${dotnetName(error as Error)}: ${message}`;
+}
+
+function dotnetName(error: Error): string {
+  if (error instanceof HubError) return "HubException";
+  if (error instanceof HubProtocolError) return "InvalidDataException";
+  if (error instanceof ConnectionClosedError) {
+    return error.code === "ERR_CLIENT_TIMEOUT" ? "OperationCanceledException" : "IOException";
+  }
+  return error.name;
 }
 
 // --- the hubs of the functional cases ---
@@ -548,11 +558,8 @@ class WireHub extends Hub<WireClient> {
       for await (const item of items) observe(id, `item ${item}`);
       observe(id, "upload done");
     } catch (error) {
-      const { name, message } = error as Error;
-      observe(
-        id,
-        `upload failed ${error instanceof HubError ? describe(error) : `${name}: ${message}`}`,
-      );
+      // .NET has another name for a connection that ends than for one that is not there.
+      observe(id, `upload failed ${describe(error).replace("IO", "OperationCanceled")}`);
       throw error;
     }
   }
@@ -724,8 +731,8 @@ function hubs(): Middleware[] {
     map("/quiet", WireHub, { enableDetailedErrors: false }),
     map("/crowd", CrowdHub),
     map("/slow", SlowHub),
+    map("/impatient", WireHub, { handshakeTimeout: 500 }),
     map("/quick", WireHub, {
-      handshakeTimeout: 500,
       keepAliveInterval: 1_000,
       clientTimeoutInterval: 2_000,
     }),

@@ -46,6 +46,8 @@ export class FakeConnection implements Connection {
   allowsReconnect: boolean;
   format: Connection["format"] = "Text";
   bufferedBytes = 0;
+  transportMaxBufferSize = 64 * 1024;
+  applicationMaxBufferSize = 64 * 1024;
   readonly sent: Sent[] = [];
   /** Every call that is none of sending, in order. */
   readonly events: string[] = [];

@@ -33,10 +33,10 @@ services.AddSignalR(options => options.EnableDetailedErrors = true)
     .AddHubOptions<QuietRefusingHub>(options => options.EnableDetailedErrors = false)
     .AddHubOptions<QuickHub>(options =>
     {
-        options.HandshakeTimeout = TimeSpan.FromMilliseconds(500);
         options.KeepAliveInterval = TimeSpan.FromSeconds(1);
         options.ClientTimeoutInterval = TimeSpan.FromSeconds(2);
     })
+    .AddHubOptions<ImpatientHub>(options => options.HandshakeTimeout = TimeSpan.FromMilliseconds(500))
     .AddHubOptions<SmallBufferHub>(options => options.StatefulReconnectBufferSize = 1000)
     .AddHubOptions<JsonOnlyHub>(options => options.SupportedProtocols = ["json"])
     .AddHubOptions<ParallelHub>(options => options.MaximumParallelInvocationsPerClient = 2)
@@ -86,6 +86,7 @@ app.MapHub<QuietHub>("/quiet");
 app.MapHub<CrowdHub>("/crowd");
 app.MapHub<SlowHub>("/slow");
 app.MapHub<QuickHub>("/quick");
+app.MapHub<ImpatientHub>("/impatient");
 app.MapHub<StatefulHub>("/stateful", options => options.AllowStatefulReconnects = true);
 app.MapHub<SmallBufferHub>("/small-buffer", options => options.AllowStatefulReconnects = true);
 app.MapHub<JsonOnlyHub>("/json-only");

@@ -285,7 +285,10 @@ public sealed class CrowdHub : WireHub;
 /// <summary>Where somebody does not read.</summary>
 public sealed class SlowHub : WireHub;
 
-/// <summary>Short time limits.</summary>
+/// <summary>A short time for the handshake.</summary>
+public sealed class ImpatientHub : WireHub;
+
+/// <summary>Short times for pings.</summary>
 public sealed class QuickHub : WireHub;
 
 /// <summary>Allows stateful reconnect.</summary>

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { createRequire } from "node:module";
 import type { ILogger, IStreamResult } from "@microsoft/signalr";
-import { once, Signal } from "../../support/network.js";
+import { once, Signal, timeLimit } from "../../support/network.js";
 import {
   type Case,
   type Group,
@@ -799,6 +799,8 @@ function optionsOf({ signalR }: ClientLibrary, { transport }: Wish): IHttpConnec
 function bind(cases: readonly HubCase[], library: ClientLibrary, wish: Wish): Case[] {
   return cases.map(([title, run]) => ({
     title,
+    // A hundred redirects, and a server that has just been started.
+    timeLimit: 2 * timeLimit,
     run: async (scene) => {
       await run(scene, wish, library);
     },

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Case, type Group, hasObserved, observed, type Scene, tokenFor } from "../case.js";
+import { type Case, type Group, hasObserved, observed, tokenFor } from "../case.js";
 import type { ProtocolName } from "../clients.js";
 import {
   encodeJson,
@@ -17,17 +17,13 @@ import {
   refusedUpgrade,
   takeHandshakeReply,
 } from "../hub-peer.js";
-import { errorNames, named } from "./errors.js";
 
 const protocols: readonly ProtocolName[] = ["json", "messagepack"];
 const closed = "Connection closed with an error.";
 const oversize = (limit: number) =>
-  `The maximum message size of ${limit}B was exceeded. The message size can be configured in AddHubOptions.`;
-const timedOut = "Client hasn't sent a message/ping within the configured ClientTimeoutInterval.";
-
-/** What a message above the limit is told. */
-const tooBig = (scene: Scene, limit: number) =>
-  named(scene, "InvalidDataException", oversize(limit), "HubMessageTooBigError");
+  `InvalidDataException: The maximum message size of ${limit}B was exceeded. The message size can be configured in AddHubOptions.`;
+const timedOut =
+  "OperationCanceledException: Client hasn't sent a message/ping within the configured ClientTimeoutInterval.";
 
 const closingCases: readonly Case[] = [
   ...protocols.flatMap((protocol): Case[] => [
@@ -65,7 +61,6 @@ const closingCases: readonly Case[] = [
     },
     {
       title: `a message of the limit, and one more byte, ${protocol}`,
-      differs: errorNames,
       async run(scene) {
         // 32,768 bytes with everything that frames it.
         const whole = (length: number) => ({
@@ -79,7 +74,7 @@ const closingCases: readonly Case[] = [
         assert.equal(Buffer.byteLength(peer.encode(whole(32_768 - around))), 32_768);
         await peer.isAlive();
         peer.sendMessage(whole(32_768 - around + 1));
-        const detail = tooBig(scene, 32_768);
+        const detail = oversize(32_768);
         assert.deepEqual(await peer.expectClose(), {
           type: 7,
           error: `${closed} ${detail}`,
@@ -104,7 +99,6 @@ const closingCases: readonly Case[] = [
     },
     {
       title: `a message that grows beyond the limit is not waited for, ${protocol}`,
-      differs: errorNames,
       async run(scene) {
         const peer = await openHub(scene, "/small-message", { protocol });
         peer.send(
@@ -113,7 +107,7 @@ const closingCases: readonly Case[] = [
             : frameBytes(Buffer.alloc(1_000)).subarray(0, 101),
         );
         const { error } = await peer.expectClose();
-        assert.equal(error, `${closed} ${tooBig(scene, 100)}`);
+        assert.equal(error, `${closed} ${oversize(100)}`);
       },
     },
     {
@@ -160,7 +154,6 @@ const closingCases: readonly Case[] = [
   },
   {
     title: "the input ends inside a message",
-    differs: errorNames,
     async run(scene) {
       const peer = await openHub(scene);
       peer.send('{"type":1,"target":"No');
@@ -168,11 +161,7 @@ const closingCases: readonly Case[] = [
       await peer.whenClosed();
       assert.equal(
         await observed(scene, peer.connectionId, "disconnected"),
-        `disconnected ${named(
-          scene,
-          "InvalidDataException",
-          "Connection terminated while reading a message.",
-        )}`,
+        "disconnected InvalidDataException: Connection terminated while reading a message.",
       );
     },
   },
@@ -232,19 +221,17 @@ const keepAliveCases: readonly Case[] = [
   },
   {
     title: "a client that pinged and fell silent",
-    differs: errorNames,
     async run(scene) {
       const peer = await openHub(scene, "/quick");
       peer.sendMessage({ type: 6 });
-      const detail = named(scene, "OperationCanceledException", timedOut);
       assert.deepEqual(await peer.expectClose(), {
         type: 7,
-        error: `${closed} ${detail}`,
+        error: `${closed} ${timedOut}`,
         allowReconnect: true,
       });
       assert.equal(
         await observed(scene, peer.connectionId, "disconnected"),
-        `disconnected ${detail}`,
+        `disconnected ${timedOut}`,
       );
     },
   },
@@ -344,7 +331,13 @@ const quirkCases: readonly Case[] = [
     },
   },
   {
-    title: "an upload's id is replaced when it is used again",
+    title: "an upload's id that is used again",
+    differs: {
+      situation: "A client opens an upload stream with the id of one that is open",
+      aspNetCore: "The new one silently takes the id; the older never ends",
+      halyard: "The older stream ends, so that its method can return",
+      why: "A method that waits for ever would be left.",
+    },
     async run(scene) {
       const peer = await openHub(scene);
       const call = (invocationId: string) => ({
@@ -354,9 +347,11 @@ const quirkCases: readonly Case[] = [
         arguments: [],
         streamIds: ["s"],
       });
-      peer.sendMessage(call("1"), { type: 2, invocationId: "s", item: 1 });
-      peer.sendMessage(call("2"), { type: 2, invocationId: "s", item: 10 });
-      peer.sendMessage({ type: 3, invocationId: "s" });
+      peer.sendMessage(call("1"), call("2"));
+      if (scene.expected({ aspNetCore: false, halyard: true })) {
+        await peer.expect({ type: 3, invocationId: "1", result: 0 });
+      }
+      peer.sendMessage({ type: 2, invocationId: "s", item: 10 }, { type: 3, invocationId: "s" });
       await peer.expect({ type: 3, invocationId: "2", result: 10 });
       await peer.isAlive();
     },

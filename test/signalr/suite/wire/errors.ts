@@ -1,47 +1,18 @@
 /** Differences in texts of errors that several groups meet. */
 import type { Difference, Scene } from "../case.js";
 
-/** For cases in which the library itself, and not the application, has something to say. */
+/** Violations that .NET has other names for. */
 export const errorNames: Difference = {
-  situation: "The library itself ends a connection, with detailed errors on",
-  aspNetCore: "The detail begins with the name of .NET's exception, such as `InvalidDataException`",
-  halyard:
-    "It begins with the name of the error's class, such as `HubProtocolError`; the sentence is the same",
-  why: "The name can be looked up in the library that runs.",
-};
-
-const halyardNames: Readonly<Record<string, string>> = {
-  InvalidDataException: "HubProtocolError",
-  FormatException: "HubProtocolError",
-  InvalidOperationException: "HubProtocolError",
-  OperationCanceledException: "ConnectionClosedError",
+  situation:
+    "With detailed errors on: a length above 2 GB, an answer to somebody else's question, a Sequence from the future",
+  aspNetCore: "`FormatException: …`, `InvalidOperationException: …`",
+  halyard: "`InvalidDataException: …` with the same sentence, as for every other violation",
+  why: "All of them are a peer that breaks the protocol.",
 };
 
 /** A detail as this server words it, `dotnet` being the name that .NET gives it. */
-export function named(
-  scene: Scene,
-  dotnet: string,
-  text: string,
-  halyard = halyardNames[dotnet] as string,
-): string {
-  return `${scene.expected({ aspNetCore: dotnet, halyard })}: ${text}`;
-}
-
-const leadingName = /^\w+Exception/;
-
-/** Whether a pattern begins with the name of an exception, so that the case differs. */
-export function namesException(pattern: RegExp): boolean {
-  return leadingName.test(pattern.source);
-}
-
-/** A pattern of a detail for this server. */
-export function detailOf(scene: Scene, pattern: RegExp): RegExp {
-  const dotnet = leadingName.exec(pattern.source)?.[0];
-  if (dotnet === undefined) return pattern;
-  const halyard = halyardNames[dotnet] as string;
-  return new RegExp(
-    pattern.source.replace(dotnet, scene.expected({ aspNetCore: dotnet, halyard })),
-  );
+export function named(scene: Scene, dotnet: string, text: string): string {
+  return `${scene.expected({ aspNetCore: dotnet, halyard: "InvalidDataException" })}: ${text}`;
 }
 
 /** Arguments that a method can't take. */
