@@ -189,9 +189,18 @@ export class Outbox implements OutputOwner {
   /** Gives a message to the transport, behind what was written before. */
   #transmit(message: KeptMessage, counted: boolean): void {
     output.flushOf(this);
-    if (counted) this.#kept?.keep(message);
+    if (counted && this.#kept !== undefined) this.#keep(this.#kept, message);
     if (this.#isPresent) this.#hand(message);
     else if (this.#handler.isKeptTotalOver) this.#owner.lose(tooMuchKept());
+  }
+
+  #keep(kept: MessageBuffer, message: KeptMessage): void {
+    if (this.#isPresent && this.#handler.isKeptTotalOver) {
+      // Too much is kept for all clients together: this one goes on, but cannot come back.
+      this.#connection.allowsReconnect = false;
+      kept.stop();
+    }
+    kept.keep(message);
   }
 
   #hand(message: KeptMessage): void {
