@@ -237,6 +237,7 @@ export class Dispatcher {
       return;
     }
     let result: unknown;
+    let pending: Promise<unknown> | undefined;
     try {
       const hub = this.#createHub(call);
       call.hub = hub;
@@ -245,12 +246,14 @@ export class Dispatcher {
         this.#runFiltered === undefined
           ? method.run.apply(hub, all)
           : this.#runFiltered({ context: call.context, hub, method: method.name, arguments: all });
+      if (result instanceof Promise) pending = result;
+      else if (isThenable(result)) pending = Promise.resolve(result);
     } catch (error) {
       this.#failed(call, method, error);
       return;
     }
-    if (result instanceof Promise || isThenable(result)) {
-      (result as Promise<unknown>).then(
+    if (pending !== undefined) {
+      pending.then(
         (value) => this.#returned(call, method, value, wantsStream),
         (error) => this.#failed(call, method, error),
       );

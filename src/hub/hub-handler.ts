@@ -161,6 +161,9 @@ export class HubHandler implements ConnectionHandler {
       create === undefined
         ? new (this.#hubClass as unknown as new () => Hub<object>)()
         : create(call.context);
+    if (hub[scopeOf] !== undefined) {
+      throw new TypeError("The option create must make a new hub for each call.");
+    }
     hub[scopeOf] = call;
     return hub;
   }

@@ -26,6 +26,7 @@ export class MessageBuffer {
   /** Number of the first message that is kept, or would be. */
   #first = 1;
   #bytes = 0;
+  #isStopped = false;
 
   #next = 1;
   #latest = 0;
@@ -45,8 +46,12 @@ export class MessageBuffer {
     return this.#kept.length - this.#acknowledged;
   }
 
-  /** Keeps a counted message that is sent now. */
+  /** Keeps a counted message that is sent now; after {@link stop} it only counts it. */
   keep(message: KeptMessage): void {
+    if (this.#isStopped) {
+      this.#first++;
+      return;
+    }
     this.#kept.push(message);
     this.#charge(sizeOf(message));
   }
@@ -83,6 +88,13 @@ export class MessageBuffer {
   /** What has to be sent again on a new socket. */
   unacknowledged(): readonly KeptMessage[] {
     return this.#kept.slice(this.#acknowledged);
+  }
+
+  /** Keeps nothing from now on, and forgets what it kept; counting goes on. */
+  stop(): void {
+    this.#first += this.count;
+    this.#isStopped = true;
+    this.clear();
   }
 
   /** Nothing of it is needed any more. */

@@ -61,6 +61,10 @@ export class Outbox implements OutputOwner {
     if (this.#connection.allowsReconnect) this.#kept = new MessageBuffer(this.#handler.kept);
   }
 
+  get #isOpen(): boolean {
+    return this.#protocol !== undefined;
+  }
+
   get isPresent(): boolean {
     return this.#isPresent;
   }
@@ -92,6 +96,11 @@ export class Outbox implements OutputOwner {
   write(message: HubMessage): void {
     if (this.#protocol === undefined) return;
     const before = output.encode(this, this.#protocol, message);
+    if (!this.#isOpen) {
+      // A value ended the connection while it was encoded.
+      output.takeBack(before);
+      return;
+    }
     if (this.#kept === undefined && !this.isCongested) {
       output.written();
       return;
@@ -180,9 +189,18 @@ export class Outbox implements OutputOwner {
   /** Gives a message to the transport, behind what was written before. */
   #transmit(message: KeptMessage, counted: boolean): void {
     output.flushOf(this);
-    if (counted) this.#kept?.keep(message);
+    if (counted && this.#kept !== undefined) this.#keep(this.#kept, message);
     if (this.#isPresent) this.#hand(message);
     else if (this.#handler.isKeptTotalOver) this.#owner.lose(tooMuchKept());
+  }
+
+  #keep(kept: MessageBuffer, message: KeptMessage): void {
+    if (this.#isPresent && this.#handler.isKeptTotalOver) {
+      // Too much is kept for all clients together: this one goes on, but cannot come back.
+      this.#connection.allowsReconnect = false;
+      kept.stop();
+    }
+    kept.keep(message);
   }
 
   #hand(message: KeptMessage): void {
@@ -306,7 +324,11 @@ export class Outbox implements OutputOwner {
       output.flushOf(this);
       const backlog = this.#backlog;
       while (backlog !== undefined && backlog.count > 0) this.#hand(backlog.take().message);
-      this.#writeUncounted(close);
+      try {
+        this.#writeUncounted(close);
+      } catch {
+        // Ended from within a value that is being encoded: there is no place for Close.
+      }
     }
     output.flushOf(this);
     this.#protocol = undefined;

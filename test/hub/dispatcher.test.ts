@@ -352,6 +352,19 @@ describe("hub objects", () => {
     assert.deepEqual(await client.invoke("name"), { result: "of ada" });
   });
 
+  it("that are made once and for all are refused: calls would mix up their clients", async () => {
+    class SingleHub extends Hub {
+      who() {
+        return this.context.connectionId;
+      }
+    }
+    const single = new SingleHub();
+    const client = clientOf(SingleHub, { create: () => single, enableDetailedErrors: true });
+    assert.deepEqual(await client.invoke("who"), {
+      error: `${unexpected("who")} TypeError: The option create must make a new hub for each call.`,
+    });
+  });
+
   it("that cannot be made fail the call, and the connection only when it connects", async () => {
     let isBroken = false;
     class FragileHub extends Hub {

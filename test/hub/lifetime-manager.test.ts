@@ -332,6 +332,15 @@ describe("the hub's context from outside", () => {
     assert.deepEqual(await clients[1].untilEnded(), [closing()]);
   });
 
+  it("does not remember every name that was ever called", () => {
+    class RelayHub extends Hub {}
+    const { all } = hubContext(RelayHub).clients;
+    const first = all.name0;
+    assert.equal(all.name0, first);
+    for (let n = 1; n < 2_000; n++) void all[`name${n}`];
+    assert.notEqual(all.name0, first);
+  });
+
   it("is no promise, and gives no properties of objects", async () => {
     class ProxyHub extends Hub<Listener> {}
     const { all } = hubContext(ProxyHub).clients;

@@ -61,6 +61,20 @@ describe("what was sent", () => {
     assert.deepEqual([buffer.count, buffer.bytes, total.bytes], [0, 0, 1_000]);
   });
 
+  it("is only counted after a stop", () => {
+    const total = { bytes: 0 };
+    const buffer = new MessageBuffer(total);
+    for (let n = 0; n < 3; n++) buffer.keep(bytes(n));
+    buffer.acknowledge(1);
+    buffer.stop();
+    buffer.keep(bytes(4));
+    assert.deepEqual([buffer.count, buffer.bytes, total.bytes], [0, 0, 0]);
+    for (const known of [1, 2, 3, 4]) assert.equal(buffer.acknowledge(known), false);
+    assert.throws(() => buffer.acknowledge(5), HubProtocolError);
+    assert.equal(buffer.accept(), true);
+    assert.equal(buffer.takeAck(), 1);
+  });
+
   it("agrees with a plain list, whatever happens", () => {
     const step = fc.oneof(
       fc.record({ keep: fc.integer({ min: 0, max: 20 }) }),

@@ -369,6 +369,36 @@ for (const protocol of [json(), messagePack()]) {
       assert.equal(handler.kept.bytes, 0);
     });
 
+    it("keeps no more for clients that are there, who then cannot come back", async () => {
+      const { ResumedHub } = makeHub();
+      const handler = handlerOf(ResumedHub, {
+        supportedProtocols: [protocol],
+        statefulReconnectTotalSize: 20_000,
+      });
+      const clients = Array.from(
+        { length: 10 },
+        () => new FakeClient(handler, { protocol, allowsReconnect: true }),
+      );
+      // Nobody acknowledges anything, and nobody's own buffer is full.
+      for (let n = 0; n < 9; n++) {
+        for (const client of clients) {
+          assert.deepEqual(await client.invoke("echo", text(1_000)), { result: text(1_000) });
+          assert.ok(handler.kept.bytes <= 22_000, `${handler.kept.bytes} bytes are kept`);
+        }
+      }
+      const counts = clients.map((client) => client.connection.allowsReconnect);
+      assert.ok(counts.includes(true) && counts.includes(false));
+      for (const client of clients) {
+        ack(client, 9);
+        client.hub.tick(later(1_000));
+        assert.deepEqual(await client.next(), { ack: 9 });
+        assert.equal(client.hub.isOpen, true);
+        client.end({ cause: "lost" });
+        await client.hub.done;
+      }
+      assert.equal(handler.kept.bytes, 0);
+    });
+
     it("gives up a client that comes back too often", async () => {
       const { client, events } = await setUp({
         statefulReconnectRate: { perSecond: 0.001, burst: 3 },
