@@ -4,13 +4,13 @@ import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
 import { InvalidStateError } from "../errors.js";
 import type { Hub, HubClass } from "../hub/hub.js";
-import { hubHandler } from "../hub/hub-handler.js";
 import type { HubOptions } from "../hub/options.js";
 import { noteMappedPath } from "../transports/authentication.js";
-import { Endpoint, subPaths } from "../transports/endpoint.js";
+import { type Endpoint, subPaths } from "../transports/endpoint.js";
 import { type Exchange, pathOf } from "../transports/exchange.js";
+import { connectionEndpoint, hubEndpoint } from "../transports/mapped.js";
 import type { ConnectionOptions } from "../transports/options.js";
-import { type RawHandler, rawConnections } from "../transports/raw-connection.js";
+import type { RawHandler } from "../transports/raw-connection.js";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -76,7 +76,7 @@ export function mapHub<THub extends Hub<any>>(
   hubClass: HubClass<THub>,
   options: HubOptions<THub> & ConnectionOptions = {},
 ): Plugin {
-  return routes(path, new Endpoint(path, hubHandler(hubClass, options), options));
+  return routes(path, hubEndpoint(path, hubClass, options));
 }
 
 /**
@@ -90,7 +90,7 @@ export function mapConnection(
   handler: RawHandler,
   options: ConnectionOptions = {},
 ): Plugin {
-  return routes(path, new Endpoint(path, rawConnections(handler, options), options));
+  return routes(path, connectionEndpoint(path, handler, options));
 }
 
 type Plugin = (app: FastifyInstance) => Promise<void>;

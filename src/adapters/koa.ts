@@ -3,12 +3,12 @@ import type { WebSocketOptions } from "../engine/options.js";
 import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
 import type { Hub, HubClass } from "../hub/hub.js";
-import { hubHandler } from "../hub/hub-handler.js";
 import type { HubOptions } from "../hub/options.js";
-import { Endpoint } from "../transports/endpoint.js";
+import type { Endpoint } from "../transports/endpoint.js";
 import type { Exchange } from "../transports/exchange.js";
+import { connectionEndpoint, hubEndpoint } from "../transports/mapped.js";
 import type { ConnectionOptions } from "../transports/options.js";
-import { type RawHandler, rawConnections } from "../transports/raw-connection.js";
+import type { RawHandler } from "../transports/raw-connection.js";
 
 declare module "koa" {
   interface DefaultContext {
@@ -58,7 +58,7 @@ export function mapHub<THub extends Hub<any>>(
   hubClass: HubClass<THub>,
   options: HubOptions<THub> & ConnectionOptions = {},
 ): Middleware {
-  return serve(new Endpoint(path, hubHandler(hubClass, options), options));
+  return serve(hubEndpoint(path, hubClass, options));
 }
 
 /**
@@ -72,7 +72,7 @@ export function mapConnection(
   handler: RawHandler,
   options: ConnectionOptions = {},
 ): Middleware {
-  return serve(new Endpoint(path, rawConnections(handler, options), options));
+  return serve(connectionEndpoint(path, handler, options));
 }
 
 function serve(endpoint: Endpoint): Middleware {

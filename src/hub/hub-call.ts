@@ -18,6 +18,10 @@ export class HubCall implements HubScope {
   /** Called once when the client cancels the call or its connection ends. */
   onCancel: (() => void) | undefined;
   isCanceled = false;
+  /** Belong to the {@link CallList} that it is in. */
+  isListed = false;
+  previous: HubCall | undefined;
+  next: HubCall | undefined;
   /** Whether the client was told its end, though the method still runs. */
   isAnswered = false;
   /** The object the method was called on. */

@@ -23,6 +23,7 @@ import {
 } from "../hub-protocol/messages.js";
 import { log } from "../logger.js";
 import { CallLimits } from "./call-limits.js";
+import { CallList } from "./call-list.js";
 import type { ManagedClients } from "./clients.js";
 import { HubCallerContext } from "./context.js";
 import { errorText } from "./error-text.js";
@@ -81,7 +82,7 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
   #connecting: Promise<boolean> | undefined;
   #waitingCall: { method: HubMethod; message: Call } | undefined;
 
-  #calls: Set<HubCall> | undefined;
+  readonly #calls = new CallList();
   #running = 0;
   #pendingResults = 0;
   #uploads: Uploads | undefined;
@@ -318,6 +319,7 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
 
   #handle(message: HubMessage): void {
     const { kept } = this.out;
+    if (isCounted(message.type)) this.#connection.wasUsed = true;
     if (kept !== undefined && isCounted(message.type) && !kept.accept()) return;
     switch (message.type) {
       case MessageType.invocation:
@@ -382,24 +384,20 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
 
   /** Calls and streams that run, those of the life cycle among them. */
   get runningCalls(): number {
-    return this.#calls?.size ?? 0;
+    return this.#calls.size;
   }
 
   addCall(call: HubCall): void {
-    this.#calls ??= new Set();
     this.#calls.add(call);
   }
 
   removeCall(call: HubCall): void {
-    this.#calls?.delete(call);
+    this.#calls.delete(call);
   }
 
   /** The call of this id that is not answered. */
   findCall(invocationId: string): HubCall | undefined {
-    for (const call of this.#calls ?? []) {
-      if (call.invocationId === invocationId && !call.isAnswered) return call;
-    }
-    return undefined;
+    return this.#calls.find(invocationId);
   }
 
   /** A call is answered and its method done: its streams end and its place is free. */
@@ -593,7 +591,7 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
     this.#state = "closing";
     this.out.end(close);
     this.#abort?.abort();
-    for (const call of [...(this.#calls ?? [])]) call.cancel();
+    this.#calls.cancelAll();
     this.#uploads?.end(connectionEnded());
     if (this.#pendingResults > 0) this.#handler.manager.failResults(this);
     this.#waitingCall = undefined;

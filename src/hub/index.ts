@@ -35,6 +35,7 @@ export {
   type HubRateLimits,
   hubDefaults,
   type MethodOptions,
+  type SharedHubOptions,
   type SlowClientPolicy,
 } from "./options.js";
 export type { RateLimit } from "./token-bucket.js";

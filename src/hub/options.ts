@@ -127,6 +127,36 @@ const defaults = {
   maximumSendBufferSize: 1024 * 1024,
 } as const;
 
+/** Options that do not depend on the hub's class, for several hubs. */
+export type SharedHubOptions = Omit<HubOptions, "create" | "contract" | "methods">;
+
+/** @internal Every option there is, for whoever looks for misspelt ones. */
+export const hubOptionNames: Readonly<Record<keyof HubOptions, true>> = {
+  create: true,
+  contract: true,
+  methods: true,
+  filters: true,
+  supportedProtocols: true,
+  handshakeTimeout: true,
+  keepAliveInterval: true,
+  clientTimeoutInterval: true,
+  maximumReceiveMessageSize: true,
+  enableDetailedErrors: true,
+  streamBufferCapacity: true,
+  maximumParallelInvocationsPerClient: true,
+  maximumStreamsPerClient: true,
+  maximumGroupsPerConnection: true,
+  clientResultTimeout: true,
+  statefulReconnectBufferSize: true,
+  statefulReconnectBufferCount: true,
+  statefulReconnectTotalSize: true,
+  statefulReconnectRate: true,
+  slowClientPolicy: true,
+  maximumSendBufferSize: true,
+  rateLimits: true,
+  logger: true,
+};
+
 let globalDefaults: HubOptions = {};
 
 /**
@@ -135,7 +165,7 @@ let globalDefaults: HubOptions = {};
  *
  * @example hubDefaults({ enableDetailedErrors: true, filters: [timing] });
  */
-export function hubDefaults(options: Omit<HubOptions, "create" | "contract" | "methods">): void {
+export function hubDefaults(options: SharedHubOptions): void {
   globalDefaults = options;
 }
 

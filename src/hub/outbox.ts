@@ -96,6 +96,7 @@ export class Outbox implements OutputOwner {
   write(message: HubMessage): void {
     if (this.#protocol === undefined) return;
     const before = output.encode(this, this.#protocol, message);
+    this.#connection.wasUsed = true;
     if (!this.#isOpen) {
       // A value ended the connection while it was encoded.
       output.takeBack(before);
@@ -119,6 +120,7 @@ export class Outbox implements OutputOwner {
    */
   sendToOneOfMany(message: SerializedMessage): Promise<void> | undefined {
     if (this.#protocol === undefined) return undefined;
+    this.#connection.wasUsed = true;
     this.#post(message.in(this.#protocol), true, true);
     const waits = this.#handler.options.slowClientPolicy === "wait" && this.isCongested;
     return waits ? this.whenSendable() : undefined;

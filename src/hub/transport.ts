@@ -71,6 +71,8 @@ export interface Connection {
   sendShared(message: SharedBytes): void;
   /** Bytes sent that the network, or the next poll, has not taken. */
   readonly bufferedBytes: number;
+  /** Set it when a message of the application came or left: `idleTimeout` looks at it. */
+  wasUsed: boolean;
   /** The option of that name: bytes sent above which whoever sends should wait. */
   readonly transportMaxBufferSize: number;
   /** The option of that name: bytes received above which reading should pause. */

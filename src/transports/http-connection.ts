@@ -102,11 +102,9 @@ export class HttpConnection implements Connection {
   /** Since when no request carries it; `undefined` while one does. */
   #inactiveSince: number | undefined = performance.now();
   readonly #createdAt = performance.now();
-  #bytesReceived = 0;
+  wasUsed = false;
   #bytesSent = 0;
-  /** The counts when they last were others, and when that was. */
-  #countsSeen = 0;
-  #countsSeenAt = 0;
+  #usedAt = 0;
   /** When the oldest unwritten byte was seen, and what was sent in all by then. */
   #stalledAt: number | undefined;
   #sentWhenStalled = 0;
@@ -209,7 +207,7 @@ export class HttpConnection implements Connection {
     this.#carrier = carrier;
     this.state = "open";
     this.#inactiveSince = undefined;
-    this.#countsSeenAt = performance.now();
+    this.#usedAt = performance.now();
     if (transport !== "WebSockets") this.allowsReconnect = false;
     else this.#uploads?.end();
     this.#owner.started(this);
@@ -247,7 +245,6 @@ export class HttpConnection implements Connection {
 
   /** Bytes came in. What the receiver throws ends the connection. */
   received(bytes: Uint8Array, start: number, end: number): void {
-    this.#bytesReceived += end - start;
     if (this.state !== "open") return;
     try {
       this.#receiver?.receive(bytes, start, end);
@@ -334,11 +331,10 @@ export class HttpConnection implements Connection {
     } else if (now - this.#createdAt >= options.maxLifetime) {
       this.retire("expired");
     } else if (options.idleTimeout !== Number.POSITIVE_INFINITY) {
-      const counts = this.#bytesReceived + this.#bytesSent;
-      if (counts !== this.#countsSeen) {
-        this.#countsSeen = counts;
-        this.#countsSeenAt = now;
-      } else if (now - this.#countsSeenAt >= options.idleTimeout) {
+      if (this.wasUsed) {
+        this.wasUsed = false;
+        this.#usedAt = now;
+      } else if (now - this.#usedAt >= options.idleTimeout) {
         this.retire("expired");
       }
     }

@@ -67,7 +67,10 @@ export interface ConnectionOptions {
   readonly uploadTimeout?: number;
   /** Age at which a connection is closed so that its client connects anew; 0 for none. Default 0. */
   readonly maxLifetime?: number;
-  /** Time without a byte in either direction after which a connection is closed; 0 for none. Default 0. */
+  /**
+   * Time without a message in either direction after which a connection is closed, in milliseconds;
+   * pings do not count. 0 for none. Default 0.
+   */
   readonly idleTimeout?: number;
   /** Connections of this path at a time, negotiated ones included; more get 503. Default `Infinity`. */
   readonly maxConnections?: number;
@@ -120,6 +123,35 @@ export interface ConnectionOptions {
   /** Where log lines go. Default: warnings and errors to the console. */
   readonly logger?: Logger;
 }
+
+/** @internal Every option there is, for whoever looks for misspelt ones. */
+export const connectionOptionNames: Readonly<Record<keyof ConnectionOptions, true>> = {
+  transports: true,
+  applicationMaxBufferSize: true,
+  transportMaxBufferSize: true,
+  transportSendTimeout: true,
+  webSockets: true,
+  longPolling: true,
+  minimumProtocolVersion: true,
+  allowStatefulReconnects: true,
+  disconnectTimeout: true,
+  uploadTimeout: true,
+  maxLifetime: true,
+  idleTimeout: true,
+  maxConnections: true,
+  maxPendingNegotiates: true,
+  allowedOrigins: true,
+  user: true,
+  userId: true,
+  authenticate: true,
+  authorize: true,
+  expiresAt: true,
+  closeOnAuthenticationExpiration: true,
+  enableAuthenticationRefresh: true,
+  onAuthenticationRefresh: true,
+  redirect: true,
+  logger: true,
+};
 
 /** A function of {@link ConnectionOptions} that has no default. */
 type Callback =

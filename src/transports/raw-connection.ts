@@ -177,6 +177,7 @@ class RawReceiver implements ConnectionReceiver {
   // --- in ---
 
   receive(bytes: Uint8Array, start: number, end: number): void {
+    this.#connection.wasUsed = true;
     if (start === end) return;
     const next = this.#next;
     if (next !== undefined) {
@@ -235,6 +236,7 @@ class RawReceiver implements ConnectionReceiver {
       return rejected(error);
     }
     connection.format = typeof data === "string" || type === "text" ? "Text" : "Binary";
+    connection.wasUsed = true;
     connection.send(bytes, 0, bytes.length);
     if (connection.bufferedBytes <= this.#limits.transportMaxBufferSize) return Promise.resolve();
     const sender = new Deferred<void>();

@@ -749,6 +749,18 @@ describe("keep-alive", () => {
     });
   }
 
+  it("uses its connection by calls, not by pings", async () => {
+    const { WatchedHub } = watchedHub();
+    const client = clientOf(WatchedHub);
+    client.connection.wasUsed = false;
+    client.hub.tick(later(15_001));
+    client.write(encoded(json(), { type: MessageType.ping }));
+    assert.equal(client.connection.wasUsed, false);
+    assert.deepEqual(client.take(), [{ ping: true }]);
+    assert.deepEqual(await client.invoke("echo", 1), { result: 1 });
+    assert.equal(client.connection.wasUsed, true);
+  });
+
   it("sends all clients the same ping", async () => {
     const { WatchedHub } = watchedHub();
     const handler = handlerOf(WatchedHub);

@@ -46,6 +46,7 @@ export class FakeConnection implements Connection {
   allowsReconnect: boolean;
   format: Connection["format"] = "Text";
   bufferedBytes = 0;
+  wasUsed = false;
   transportMaxBufferSize = 64 * 1024;
   applicationMaxBufferSize = 64 * 1024;
   readonly sent: Sent[] = [];
