@@ -1,5 +1,5 @@
 import { handleUpgrades } from "halyard";
-import { createEchoApp } from "./echo/server.js";
+import { createSamplesApp } from "./app.js";
 
 const port = Number(process.env.PORT ?? 5000);
 if (!Number.isInteger(port) || port < 0 || port > 65_535) {
@@ -7,13 +7,13 @@ if (!Number.isInteger(port) || port < 0 || port > 65_535) {
   process.exit(1);
 }
 
-const server = createEchoApp().listen(port);
+const server = createSamplesApp().listen(port);
 handleUpgrades(server);
 
 server.on("listening", () => {
   const address = server.address();
   const actual = typeof address === "object" ? address?.port : port;
-  console.log(`The echo sample is on http://localhost:${actual}; press Ctrl+C to stop.`);
+  console.log(`The samples are on http://localhost:${actual}; press Ctrl+C to stop.`);
 });
 server.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EADDRINUSE") {

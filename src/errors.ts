@@ -9,7 +9,9 @@
  *     │   └── OverloadError           1013
  *     ├── ConnectionClosedError     + closeReceived, closeSent, receivedFirst
  *     ├── InvalidStateError         the operation is not allowed now
- *     └── SendBufferFullError       the peer reads too slowly for what is being sent
+ *     ├── SendBufferFullError       the peer reads too slowly for what is being sent
+ *     ├── HubError                  its text reaches the client that called
+ *     └── HubProtocolError          the peer broke the hub protocol
  *
  * Each has a stable `code`; the text may change between releases, the code does not.
  */
@@ -153,6 +155,41 @@ export class SendBufferFullError extends HalyardError {
     super(
       "ERR_SEND_BUFFER_FULL",
       `${waiting} bytes wait for a peer that reads too slowly (limit ${limit}); await send() before the next one, drop the message, or raise maxSendBuffer.`,
+    );
+  }
+}
+
+/**
+ * An error whose text is meant for the client: what a hub method throws otherwise is replaced by a
+ * general sentence, so that nothing internal leaks.
+ *
+ * @example throw new HubError("The room is full.");
+ */
+export class HubError extends HalyardError {
+  /** @param options.code - Stays on the server. Default `"ERR_HUB"`. */
+  constructor(message: string, { code = "ERR_HUB", ...options }: HubErrorOptions = {}) {
+    super(code, message, options);
+  }
+}
+
+export interface HubErrorOptions extends ErrorOptions {
+  readonly code?: string;
+}
+
+/** The peer sent what is no message of the hub protocol; it ends the connection. */
+export class HubProtocolError extends HalyardError {
+  constructor(message: string, code = "ERR_HUB_PROTOCOL", options?: ErrorOptions) {
+    super(code, message, options);
+  }
+}
+
+/** A hub message is larger than `maximumReceiveMessageSize`; it ends the connection. */
+export class HubMessageTooBigError extends HubProtocolError {
+  constructor(limit: number) {
+    // The text is ASP.NET Core's own, which clients show with detailed errors.
+    super(
+      `The maximum message size of ${limit}B was exceeded. The message size can be configured in AddHubOptions.`,
+      "ERR_HUB_MESSAGE_TOO_BIG",
     );
   }
 }

@@ -1,7 +1,8 @@
 /**
  * The documentation holds: every `ts` block of README.md and docs/*.md compiles, every `ts run`
- * block is a server that echoes at /ws, links lead somewhere, and no option or error code is left
- * out.
+ * block is a server that echoes at /ws, every `ts run hub` block one with a hub at /chat whose
+ * `send(user, text)` calls `message(user, text)` of all clients, links lead somewhere, and no option
+ * or error code is left out.
  *
  * A block that continues the text around it gets what it refers to from a comment just above it,
  * which readers do not see: `<!-- prelude: declare const port: number; -->`.
@@ -14,8 +15,11 @@ import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { HttpTransportType, HubConnectionBuilder, LogLevel } from "@microsoft/signalr";
 import { WebSocket } from "ws";
 import { resolveSocketOptions } from "#dist/engine/options.js";
+import { resolveHubOptions } from "#dist/hub/options.js";
+import { resolveConnectionOptions } from "#dist/transports/options.js";
 import { listen, once, stop, timeLimit, withTimeout } from "./support/network.js";
 
 interface Block {
@@ -28,7 +32,7 @@ interface Block {
   readonly prelude: string;
 }
 
-const typeScript = ["ts", "ts run"];
+const typeScript = ["ts", "ts run", "ts run hub"];
 const otherLanguages = ["sh", "text", "json", "html", "xml", "nginx", "haproxy"];
 const workingDirectory = "build/docs";
 
@@ -97,8 +101,8 @@ function compileSnippets(): Map<string, string> {
   return complaints;
 }
 
-/** Starts a snippet that is a server and talks to it. */
-async function runSnippet(snippet: Block): Promise<void> {
+/** Starts a snippet that is a server, and talks to it. */
+async function runSnippet(snippet: Block, talk: (port: number) => Promise<void>): Promise<void> {
   const port = await freePort();
   const child = spawn(process.execPath, [join(workingDirectory, "out", `${nameOf(snippet)}.js`)], {
     env: { ...process.env, PORT: String(port) },
@@ -110,17 +114,37 @@ async function runSnippet(snippet: Block): Promise<void> {
   });
   try {
     await whenAccepting(port, child, () => complaints);
-    const client = new WebSocket(`ws://127.0.0.1:${port}/ws`);
-    await once(client, "open");
-    client.send("hello");
-    const [data] = await once(client, "message");
-    assert.equal(String(data), "hello");
-    client.close();
-    await once(client, "close");
+    await talk(port);
   } finally {
     await end(child);
   }
   assert.equal(complaints, "");
+}
+
+async function talkToEcho(port: number): Promise<void> {
+  const client = new WebSocket(`ws://127.0.0.1:${port}/ws`);
+  await once(client, "open");
+  client.send("hello");
+  const [data] = await once(client, "message");
+  assert.equal(String(data), "hello");
+  client.close();
+  await once(client, "close");
+}
+
+async function talkToHub(port: number): Promise<void> {
+  for (const transport of [HttpTransportType.WebSockets, HttpTransportType.LongPolling]) {
+    const client = new HubConnectionBuilder()
+      .withUrl(`http://127.0.0.1:${port}/chat`, { transport })
+      .configureLogging(LogLevel.None)
+      .build();
+    const message = new Promise((resolve) => {
+      client.on("message", (...args) => resolve(args));
+    });
+    await client.start();
+    await client.invoke("send", "Ann", "Ahoy");
+    assert.deepEqual(await message, ["Ann", "Ahoy"]);
+    await client.stop();
+  }
 }
 
 async function freePort(): Promise<number> {
@@ -168,6 +192,44 @@ function anchorsOf(page: string): string[] {
   );
 }
 
+/** The rows of options.md below a heading: defaults by the name of the option. */
+function documentedOptions(heading: string): Map<string, string> {
+  const text = readFileSync("docs/options.md", "utf8");
+  const start = text.indexOf(`\n## ${heading}\n`);
+  assert.ok(start >= 0, `docs/options.md has no heading "${heading}"`);
+  const end = text.indexOf("\n## ", start + 1);
+  const rows = text.slice(start, end).matchAll(/^\| `([\w.]+)` \| (.*?) \|/gm);
+  // The first row of a name is its own; later ones may be about something else.
+  const entries = [...rows].map(([, name, value]) => [name as string, value as string] as const);
+  return new Map(entries.reverse());
+}
+
+/** Fails unless a default is documented; only numbers, flags and words can be compared. */
+function assertDefault(documented: ReadonlyMap<string, string>, name: string, value: unknown) {
+  const text = documented.get(name);
+  assert.ok(text !== undefined, `docs/options.md has no row for ${name}`);
+  const first = text.replaceAll(/(?<=\d) (?=\d)|[`"]/g, "").split(/[ ;]/)[0];
+  if (value === Number.POSITIVE_INFINITY) assert.match(`${first}`, /^(0|Infinity)$/, name);
+  else if (typeof value === "number") assert.equal(Number(first), value, name);
+  else if (typeof value === "boolean" || typeof value === "string") assert.equal(first, `${value}`);
+  else if (name.endsWith("Rate")) {
+    const { perSecond, burst } = value as { perSecond: number; burst: number };
+    assert.equal(text, `${perSecond} per second, ${burst} at once`, name);
+  }
+}
+
+/** The members of an interface in the source, with those it picks from another. */
+function membersOf(file: string, name: string): string[] {
+  const text = readFileSync(file, "utf8");
+  const start = text.search(new RegExp(`^export interface ${name}\\b`, "m"));
+  assert.ok(start >= 0, `${file} has no interface ${name}`);
+  const body = text.slice(start, text.indexOf("\n}\n", start));
+  const [head = "", ...rest] = body.split("{\n");
+  const picked = /Pick<\w+,([^>]*)>/.exec(head)?.[1]?.match(/\w+/g) ?? [];
+  const own = rest.join("{\n").matchAll(/^ {2}readonly (\w+)\??:/gm);
+  return [...picked, ...[...own].map(([, member]) => member as string)];
+}
+
 describe("documentation", () => {
   let complaints: Map<string, string>;
 
@@ -191,7 +253,12 @@ describe("documentation", () => {
       if (complaint !== undefined) assert.fail(complaint);
     });
     if (snippet.info === "ts run") {
-      it(`${where} runs and echoes`, () => withTimeout(runSnippet(snippet), 2 * timeLimit));
+      it(`${where} runs and echoes`, () =>
+        withTimeout(runSnippet(snippet, talkToEcho), 2 * timeLimit));
+    }
+    if (snippet.info === "ts run hub") {
+      it(`${where} runs and has a hub`, () =>
+        withTimeout(runSnippet(snippet, talkToHub), 2 * timeLimit));
     }
   }
 
@@ -220,14 +287,40 @@ describe("documentation", () => {
   }
 
   it("names every option of a socket with its default", () => {
-    const text = readFileSync("docs/options.md", "utf8");
+    const documented = documentedOptions("Options of a socket");
     for (const [name, value] of Object.entries(resolveSocketOptions({}))) {
-      const row = text.split("\n").find((line) => line.startsWith(`| \`${name}\` |`));
-      assert.ok(row, `docs/options.md has no row for ${name}`);
-      if (typeof value !== "number") continue;
-      const documented = Number.parseInt((row.split("|")[2] as string).replaceAll(" ", ""), 10);
-      assert.equal(documented, value === Number.POSITIVE_INFINITY ? 0 : value, name);
+      assertDefault(documented, name, value);
     }
+  });
+
+  it("names every option of a hub with its default, and no other", () => {
+    const documented = documentedOptions("Options of a hub");
+    assert.deepEqual(
+      [...documented.keys()].sort(),
+      membersOf("src/hub/options.ts", "HubOptions").sort(),
+    );
+    for (const [name, value] of Object.entries(resolveHubOptions())) {
+      assertDefault(documented, name, value);
+    }
+  });
+
+  it("names every option of a hub's path with its default, and no other", () => {
+    const documented = documentedOptions("Options of a hub's path");
+    const file = "src/transports/options.ts";
+    const groups = { webSockets: "WebSocketTransportOptions", longPolling: "LongPollingOptions" };
+    const existing = membersOf(file, "ConnectionOptions").flatMap((name) => {
+      const group = groups[name as keyof typeof groups];
+      if (group === undefined) return [name];
+      return membersOf(file, group).map((member) => `${name}.${member}`);
+    });
+    assert.deepEqual([...documented.keys()].sort(), existing.sort());
+    const { webSockets, longPolling, ...resolved } = resolveConnectionOptions({});
+    for (const [name, value] of Object.entries(resolved)) assertDefault(documented, name, value);
+    const sockets = { ...resolveSocketOptions({}), ...webSockets };
+    for (const name of ["closeTimeout", "keepAliveInterval", "keepAliveTimeout"] as const) {
+      assertDefault(documented, `webSockets.${name}`, sockets[name]);
+    }
+    assertDefault(documented, "longPolling.pollTimeout", longPolling.pollTimeout);
   });
 
   it("names every error code and no other", () => {

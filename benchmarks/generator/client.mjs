@@ -35,8 +35,11 @@ export class Client {
 
   #connection;
 
-  /** Opens a connection; resolves after a handshake that was checked. */
-  static async open(port, { request, compress }) {
+  /**
+   * Opens a connection; resolves after a handshake that was checked. What comes right behind it is
+   * given to `onBytes` if there is one, and wrong otherwise.
+   */
+  static async open(port, { request, compress = false, onBytes }) {
     const client = new Client();
     let head = Buffer.alloc(0);
     let onAnswer;
@@ -59,8 +62,12 @@ export class Client {
         isOpen = true;
         try {
           client.windowBits = checkAnswer(head.toString("latin1", 0, end), compress);
-          if (head.length > end + 4) throw new Error("Bytes came right behind the handshake.");
+          if (onBytes !== undefined) client.onBytes = onBytes;
+          else if (head.length > end + 4) {
+            throw new Error("Bytes came right behind the handshake.");
+          }
           onAnswer();
+          if (head.length > end + 4) client.onBytes(head.subarray(end + 4));
         } catch (error) {
           onFailure(error);
         }

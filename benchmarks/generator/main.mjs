@@ -10,8 +10,8 @@
 
 import { Buffer } from "node:buffer";
 import process from "node:process";
-import { createInterface } from "node:readline";
 import { Client, countBytes, countMessages, handshake } from "./client.mjs";
+import { closeClients, deferred, fail, inGroups, obey, runLoad } from "./commands.mjs";
 import { clientFrame, makeMessages, serverFrame } from "./frames.mjs";
 
 /**
@@ -30,31 +30,19 @@ const job = JSON.parse(process.argv[2] ?? "{}");
 const { port, kind, connections, depth, compress = false, inPieces = false } = job;
 const messages = makeMessages(job.content, job.size);
 
-/** Connections that are opened at a time, well below any backlog. */
-const openAtOnce = 100;
-
 /** What `batchesFor` made, by window bits. */
 const prepared = new Map();
 
 /** @type {Client[]} */
 let clients = [];
-/** Whatever goes wrong in a callback; it ends the process, because its counts mean nothing. */
-process.on("uncaughtException", fail);
-process.on("unhandledRejection", fail);
 
-function fail(error) {
-  console.log(JSON.stringify({ error: error?.message ?? String(error) }));
-  process.exit(1);
-}
-
-const commands = { open: openAll, run, hold, close: closeAll };
-
-for await (const line of createInterface({ input: process.stdin })) {
-  const [name, argument] = line.split(" ");
-  const result = await commands[name](Number(argument));
-  console.log(JSON.stringify(result ?? {}));
-}
-process.exit(0);
+const startLoad = { echo, broadcast, "open-close": openAndClose }[kind];
+await obey({
+  open: openAll,
+  run: (milliseconds) => runLoad(milliseconds, startLoad),
+  hold,
+  close: closeAll,
+});
 
 async function openClient(path) {
   const client = await Client.open(port, { request: handshake({ path, compress }), compress });
@@ -66,37 +54,13 @@ async function openClient(path) {
 
 async function openAll() {
   if (kind === "open-close") return;
-  while (clients.length < connections) {
-    const count = Math.min(openAtOnce, connections - clients.length);
-    const path = kind === "broadcast" ? "/broadcast" : "/";
-    clients.push(...(await Promise.all(Array.from({ length: count }, () => openClient(path)))));
-  }
+  const path = kind === "broadcast" ? "/broadcast" : "/";
+  clients = await inGroups(connections, () => openClient(path));
 }
 
 async function closeAll() {
-  for (const client of clients) {
-    client.onBytes = () => {};
-    client.close();
-  }
-  const patience = new Promise((resolve) => setTimeout(resolve, 2000));
-  await Promise.race([Promise.all(clients.map(({ closed }) => closed)), patience]);
-  for (const client of clients) client.destroy();
+  await closeClients(clients);
   clients = [];
-}
-
-/** Starts the load, stops it after a time, and reports when nothing is in flight any more. */
-async function run(milliseconds) {
-  const load = { isOver: false, count: 0 };
-  const before = process.cpuUsage();
-  const began = performance.now();
-  const finished = { echo, broadcast, "open-close": openAndClose }[kind](load);
-  setTimeout(() => {
-    load.isOver = true;
-  }, milliseconds);
-  await finished;
-  const seconds = (performance.now() - began) / 1000;
-  const { user, system } = process.cpuUsage(before);
-  return { count: load.count, seconds, cpuSeconds: (user + system) / 1e6 };
 }
 
 /** Every connection sends a batch in one write, and the next one when the last was answered. */
@@ -192,24 +156,12 @@ async function openAndClose(load) {
 /** An idle connection that compresses has compressed before: only then it has its contexts. */
 async function hold() {
   if (!compress) return;
-  for (let first = 0; first < clients.length; first += openAtOnce) {
-    const group = clients.slice(first, first + openAtOnce);
-    await Promise.all(
-      group.map((client) => {
-        const { promise, resolve } = deferred();
-        const [{ frames, payload }] = batchesFor(client.windowBits);
-        client.onBytes = countMessages(payload, depth, resolve);
-        client.write(frames);
-        return promise;
-      }),
-    );
-  }
-}
-
-function deferred() {
-  let resolve;
-  const promise = new Promise((settle) => {
-    resolve = settle;
+  await inGroups(clients.length, (index) => {
+    const client = clients[index];
+    const { promise, resolve } = deferred();
+    const [{ frames, payload }] = batchesFor(client.windowBits);
+    client.onBytes = countMessages(payload, depth, resolve);
+    client.write(frames);
+    return promise;
   });
-  return { promise, resolve };
 }

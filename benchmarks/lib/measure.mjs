@@ -2,12 +2,32 @@
 
 import { Generator, Server } from "./processes.mjs";
 
+/** @typedef {{ name: string, title: string, unit: string, kind: string, connections: number,
+ *   compress?: boolean, heap?: boolean }} Scenario - And whatever else its generator reads. */
+
+/**
+ * @typedef {object} Rival
+ * @property {string} name - What --servers takes.
+ * @property {string} [family] - What --servers takes for several at once.
+ * @property {(scenario: Scenario) => string[]} command
+ * @property {Record<string, string>} [env]
+ * @property {object} [job] - What its generator has to know beside the scenario.
+ * @property {(scenario: Scenario) => boolean} [lacks] - Whether it cannot do that.
+ * @property {boolean} [isSlowToWarm] - Its compiler needs most of a minute of load.
+ * @property {boolean} [isExtra] - Measured only when --servers names it.
+ * @property {string} [missing] - Why it cannot run here.
+ */
+
+/** @typedef {Map<string, Measurement>} Results */
+/** @typedef {(scenario: Scenario, results: Results) => string} Table */
+
 /**
  * @typedef {object} Measurement
  * @property {number[]} figures - One per round: per second of server CPU, or bytes.
  * @property {number[]} perSecond - The same per second on the clock.
  * @property {number[]} serverBusy - Share of the time in which the server had the CPU.
  * @property {number[]} generatorBusy
+ * @property {number[]} [heap] - Bytes of what the collector manages, where it was asked for.
  * @property {boolean} [isUnsettled] - Still getting faster when its time to warm up was over.
  * @property {string} [failure]
  */
@@ -20,7 +40,7 @@ class Bench {
   #server;
   #generator;
 
-  /** @param {import("./servers.mjs").Rival} rival */
+  /** @param {Rival} rival */
   constructor(rival) {
     this.#rival = rival;
   }
@@ -35,11 +55,9 @@ class Bench {
 
   /** @param {Server | undefined} server - One that runs already and is not stopped with the bench. */
   async start(scenario, generator, server) {
-    const { command, env = {}, inPieces = false } = this.#rival;
-    const { compress = false, kind, connections, depth, content, size } = scenario;
+    const { command, env = {}, job } = this.#rival;
     this.#server = server ?? (await Server.start(this.#rival.name, command(scenario), env));
-    const job = { kind, connections, depth, content, size, compress, inPieces };
-    this.#generator = new Generator(generator, { port: this.#server.port, ...job });
+    this.#generator = new Generator(generator, { ...scenario, ...job, port: this.#server.port });
   }
 
   /** What goes wrong with one server is its own result, not the end of the run. */
@@ -54,7 +72,7 @@ class Bench {
   }
 
   /** One window; connections are opened before and closed after it. */
-  async window(milliseconds) {
+  async #window(milliseconds) {
     await this.#generator.do("open");
     // A server may still be at work on the last handshake after it was answered.
     await pause(100);
@@ -65,31 +83,43 @@ class Bench {
     );
     const serverSeconds = this.#server.cpuSeconds() - before;
     await this.#generator.do("close");
-    return {
-      figure: count / serverSeconds,
-      perSecond: count / seconds,
-      serverBusy: serverSeconds / seconds,
-      generatorBusy: cpuSeconds / seconds,
-    };
+    return { count, seconds, cpuSeconds, serverSeconds };
+  }
+
+  /**
+   * Windows until the server has had the CPU for half of the length of one, but not more than four:
+   * on a crowded machine one alone would compile and count next to nothing.
+   */
+  async #windows(milliseconds) {
+    const sums = { count: 0, seconds: 0, cpuSeconds: 0, serverSeconds: 0 };
+    for (let i = 0; i < 4 && sums.serverSeconds < milliseconds / 2000; i++) {
+      const window = await this.#window(milliseconds);
+      for (const name of Object.keys(sums)) sums[name] += window[name];
+    }
+    return sums;
   }
 
   /** Load until the server is as fast as it gets. */
-  async warmUp(milliseconds, longest) {
-    if (!this.#rival.isSlowToWarm) return void (await this.window(milliseconds));
-    const end = performance.now() + longest;
+  async warmUp(milliseconds, { shortest, longest }) {
+    if (!this.#rival.isSlowToWarm) return void (await this.#windows(milliseconds));
+    const began = performance.now();
     let last = 0;
-    while (performance.now() < end) {
-      const { figure } = await this.window(3000);
-      if (Math.abs(figure / last - 1) <= 0.05) return;
+    while (performance.now() - began < longest) {
+      const { count, serverSeconds } = await this.#window(3000);
+      const figure = count / serverSeconds;
+      const isSettled = Math.abs(figure / last - 1) <= 0.05;
+      if (isSettled && performance.now() - began >= shortest) return;
       last = figure;
     }
     this.measurement.isUnsettled = true;
   }
 
   async measure(milliseconds) {
-    const { figure, ...others } = await this.window(milliseconds);
-    this.measurement.figures.push(figure);
-    for (const [name, value] of Object.entries(others)) this.measurement[name].push(value);
+    const { count, seconds, cpuSeconds, serverSeconds } = await this.#windows(milliseconds);
+    this.measurement.figures.push(count / serverSeconds);
+    this.measurement.perSecond.push(count / seconds);
+    this.measurement.serverBusy.push(serverSeconds / seconds);
+    this.measurement.generatorBusy.push(cpuSeconds / seconds);
   }
 
   /** What the first connections load and compile is no cost of the next ones. */
@@ -103,20 +133,22 @@ class Bench {
   }
 
   /** Memory per connection, held after a collection on both sides of the difference. */
-  async measureMemory(connections) {
-    const before = await this.#settledBytes();
+  async measureMemory({ connections, heap = false }) {
+    const before = await this.#settledBytes(heap);
     await this.#generator.do("open", 60_000);
     await this.#generator.do("hold", 60_000);
-    const after = await this.#settledBytes();
-    this.measurement.figures.push((after - before) / connections);
+    const after = await this.#settledBytes(heap);
+    this.measurement.figures.push((after.resident - before.resident) / connections);
+    if (heap) this.measurement.heap = [(after.heap - before.heap) / connections];
   }
 
-  async #settledBytes() {
+  async #settledBytes(asksForHeap) {
     for (let i = 0; i < 2; i++) {
       this.#server.signal("SIGUSR2");
       await pause(750);
     }
-    return this.#server.residentBytes();
+    const resident = this.#server.residentBytes();
+    return { resident, heap: asksForHeap ? await this.#server.heapBytes() : 0 };
   }
 
   async stop(keepsServer) {
@@ -126,16 +158,16 @@ class Bench {
 }
 
 /**
- * @param {import("./scenarios.mjs").Scenario} scenario
- * @param {import("./servers.mjs").Rival[]} rivals
+ * @param {Scenario} scenario
+ * @param {Rival[]} rivals
  * @param {object} options
  * @param {number} options.rounds
  * @param {number} options.milliseconds - Of a window.
- * @param {{ first: number, later: number }} options.warmUps - The longest for a server that is slow
- *   to warm up, in milliseconds: in its first scenario, and in a later one.
+ * @param Record<"first" | "later", { shortest: number, longest: number }>} options.warmUps - Of
+ *   servers that are slow to warm up, in milliseconds.
  * @param {string[]} options.generator - Its command.
  * @param {Map<string, Server>} options.warm - Servers that stay from one scenario to the next.
- * @returns {Promise<Map<string, Measurement>>}
+ * @returns {Promise<Results>}
  */
 export async function measureScenario(scenario, rivals, options) {
   return scenario.kind === "idle"
@@ -187,7 +219,7 @@ async function measureIdle(scenario, rivals, { generator }) {
     await bench.attempt(async () => {
       await bench.start({ ...scenario, connections: 100 }, generator, undefined);
       await bench.prime(scenario, generator);
-      await bench.measureMemory(scenario.connections);
+      await bench.measureMemory(scenario);
     });
     await bench.stop(false);
     results.set(rival.name, bench.measurement);

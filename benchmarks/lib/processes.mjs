@@ -116,6 +116,15 @@ export class Server extends Child {
     return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
   }
 
+  /** What its collector manages, after a collection, in bytes. */
+  async heapBytes() {
+    this.send("heap");
+    const line = await this.line(20_000);
+    const bytes = Number(/^heap (\d+)$/.exec(line)?.[1]);
+    if (!(bytes > 0)) throw new Error(`Asked for its heap, a server said: ${line}`);
+    return bytes;
+  }
+
   /** Memory in RAM, in bytes. */
   residentBytes() {
     const status = readFileSync(`/proc/${this.pid}/status`, "latin1");

@@ -1,14 +1,10 @@
 // What is measured. Names are what --only takes.
 
-/**
- * @typedef {Omit<import("../generator/main.mjs").Job, "port"> & {
- *   name: string, title: string, unit: string }} Scenario
- */
-
 const common = { kind: "echo", connections: 64, depth: 1, content: "binary", size: 32 };
 const perSecond = { ...common, unit: "messages" };
 
-/** @type {readonly Scenario[]} */
+/** @type {readonly (import("./measure.mjs").Scenario &
+ *   Omit<import("../generator/main.mjs").Job, "port">)[]} */
 export const scenarios = [
   { ...perSecond, name: "echo-32-1", title: "echo 32 B, one in flight" },
   { ...perSecond, name: "echo-32-16", title: "echo 32 B, 16 in flight", depth: 16 },

@@ -9,65 +9,43 @@ import { fileURLToPath } from "node:url";
 export const folder = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /**
- * @typedef {object} Rival
- * @property {string} name - What --servers takes.
- * @property {(scenario: import("./scenarios.mjs").Scenario) => string[]} command
- * @property {Record<string, string>} [env]
- * @property {readonly string[]} [kinds] - Left out of all scenarios but these.
- * @property {boolean} [canCompress]
- * @property {boolean} [inPieces] - May answer one message in several frames.
- * @property {boolean} [isSlowToWarm] - Its compiler needs most of a minute of load.
- * @property {boolean} [isExtra] - Measured only when --servers names it.
- * @property {string} [missing] - Why it cannot run here.
- */
-
-/**
  * @param {{ node: string, halyard?: string, profiles?: string }} options
- * @returns {Rival[]}
+ * @returns {import("./measure.mjs").Rival[]}
  */
 export function listRivals({ node, halyard, profiles }) {
   const flags = ({ compress = false }) => (compress ? ["--compress"] : []);
-  const profiling = (scenario, name) =>
-    profiles === undefined
-      ? []
-      : [
-          ...["--cpu-prof", `--cpu-prof-dir=${profiles}`],
-          `--cpu-prof-name=${scenario.name}-${name}.cpuprofile`,
-        ];
+  const compression = ({ compress = false }) => compress;
   const onNode = (file, name) => (scenario) => [
-    ...[node, "--expose-gc", ...profiling(scenario, name), join(folder, "servers", file)],
-    ...flags(scenario),
+    ...nodeCommand(node, profiles && `${scenario.name}-${name}`, profiles),
+    ...[join(folder, "servers", file), ...flags(scenario)],
   ];
   const entry = halyard === undefined ? {} : { HALYARD_ENTRY: halyard };
   const bun = findBun();
   const deno = findBinary(["deno/deno", "@deno/*/deno"]);
-  const dotnet = spawnSync("dotnet", ["--version"]).status === 0;
   return [
-    { name: "halyard", command: onNode("halyard.mjs", "halyard"), env: entry, canCompress: true },
+    { name: "halyard", command: onNode("halyard.mjs", "halyard"), env: entry },
     {
       name: "halyard-pieces",
       command: onNode("halyard.mjs", "halyard-pieces"),
       env: { ...entry, HALYARD_PIECES: "1" },
-      canCompress: true,
-      inPieces: true,
+      job: { inPieces: true },
       isExtra: true,
     },
     {
       name: "ws",
       command: onNode("ws.mjs", "ws"),
       env: { WS_NO_BUFFER_UTIL: "1" },
-      canCompress: true,
     },
-    { name: "ws+bufferutil", command: onNode("ws.mjs", "ws+bufferutil"), canCompress: true },
-    { name: "floor", command: onNode("floor.mjs", "floor") },
+    { name: "ws+bufferutil", command: onNode("ws.mjs", "ws+bufferutil") },
+    { name: "floor", command: onNode("floor.mjs", "floor"), lacks: compression },
     {
       name: "bun",
       command: (scenario) => [bun ?? "", join(folder, "servers/bun.mjs"), ...flags(scenario)],
-      canCompress: true,
       ...(bun === undefined && { missing: "its binary is not installed" }),
     },
     {
       name: "deno",
+      lacks: compression,
       command: () => [
         ...[deno ?? "", "run", "--allow-net", "--no-config", "--no-lock"],
         ...["--v8-flags=--expose-gc", join(folder, "servers/deno.mjs")],
@@ -81,12 +59,24 @@ export function listRivals({ node, halyard, profiles }) {
         join(folder, "build/aspnet/aspnet-echo.dll"),
         ...flags(scenario),
       ],
-      canCompress: true,
-      inPieces: true,
+      job: { inPieces: true },
       isSlowToWarm: true,
-      ...(!dotnet && { missing: "there is no dotnet on the PATH" }),
+      ...(!hasDotnet() && { missing: "there is no dotnet on the PATH" }),
     },
   ];
+}
+
+/** A server's Node, with a profile if a folder for profiles is given. */
+export function nodeCommand(node, profile, profiles) {
+  const profiling = profiles && [
+    ...["--cpu-prof", `--cpu-prof-dir=${profiles}`],
+    `--cpu-prof-name=${profile}.cpuprofile`,
+  ];
+  return [node, "--expose-gc", ...(profiling ?? [])];
+}
+
+export function hasDotnet() {
+  return spawnSync("dotnet", ["--version"]).status === 0;
 }
 
 export function findBun() {
@@ -114,9 +104,15 @@ function runs(path) {
   return spawnSync(path, ["--version"]).status === 0;
 }
 
-/** Builds the ASP.NET Core server; quick when nothing changed. @returns {string | undefined} Why not. */
-export function buildAspnet() {
-  const args = ["publish", "servers/aspnet", "-c", "Release", "-o", "build/aspnet"];
+/**
+ * Builds an ASP.NET Core server; quick when nothing changed.
+ *
+ * @param {string} project - Its folder below benchmarks/.
+ * @returns {string | undefined} Why not.
+ */
+export function buildAspnet(project) {
+  const output = `build/${project.replace("servers/", "").replace("/", "-")}`;
+  const args = ["publish", project, "-c", "Release", "-o", output];
   const env = { ...process.env, DOTNET_CLI_TELEMETRY_OPTOUT: "1", DOTNET_NOLOGO: "1" };
   const { status, stdout } = spawnSync("dotnet", args, { cwd: folder, env, timeout: 180_000 });
   return status === 0 ? undefined : `dotnet publish failed: ${String(stdout).slice(-500)}`;

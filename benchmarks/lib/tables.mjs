@@ -1,10 +1,11 @@
 // What a run prints: a block per scenario while it goes on, and the table for the README.
 
+import { alignColumns, count, share, spread, times } from "./format.mjs";
 import { judge } from "./goals.mjs";
 import { median, ratio } from "./statistics.mjs";
 
-/** @typedef {import("./scenarios.mjs").Scenario} Scenario */
-/** @typedef {Map<string, import("./measure.mjs").Measurement>} Results */
+/** @typedef {import("./measure.mjs").Scenario} Scenario */
+/** @typedef {import("./measure.mjs").Results} Results */
 
 /** @type {(scenario: Scenario, results: Results) => string} */
 export function scenarioBlock(scenario, results) {
@@ -100,39 +101,8 @@ function ratiosOf(name, results) {
   };
 }
 
-function count(figure) {
-  return Number.isFinite(figure) ? Math.round(figure).toLocaleString("en-US") : "–";
-}
-
-function times(figure) {
-  if (figure === undefined) return "–";
-  return figure < 10 ? figure.toFixed(2) : figure.toFixed(1);
-}
-
-function spread(compared) {
-  if (compared === undefined || compared.low === compared.high) return "";
-  return `(${times(compared.low)}–${times(compared.high)})`;
-}
-
-function share(figure) {
-  return `${Math.round(figure * 100)} %`;
-}
-
-/** Names to the left, figures to the right; what is longer than its column (a failure) sticks out. */
-function alignColumns(rows) {
-  const isTable = (row) => row.length > 2;
-  const widths = rows[0].map((_, column) =>
-    Math.max(...rows.filter(isTable).map((row) => row[column]?.length ?? 0)),
-  );
-  const last = rows[0].length - 1;
-  return rows.map((row) => {
-    const first = `  ${(row[0] ?? "").padEnd(Math.max(widths[0], 16))}`;
-    if (!isTable(row)) return `${first}  ${row.slice(1).join("")}`;
-    const isWords = rows[0][last] === "goal met";
-    const cells = row.slice(1).map((cell, index) => {
-      const column = index + 1;
-      return isWords && column === last ? cell : cell.padStart(widths[column]);
-    });
-    return `${first}  ${cells.join("  ")}`.trimEnd();
-  });
+/** The sentences below the README's table. */
+export function legend({ date, processor, node, rivals, rounds }) {
+  const others = Object.entries(rivals).map(([name, is]) => `${name} ${is}`);
+  return `${date.slice(0, 10)}, ${processor}, server on one core, Node ${node}, ${others.join(", ")}; medians of ${rounds} interleaved rounds. \`ws\` in what it does per second of its own CPU time, the others as multiples of it; the last rows are bytes, where less is better.`;
 }

@@ -3,7 +3,9 @@ import type { WebSocketConnection } from "halyard";
 import { webSockets } from "halyard/koa";
 import Koa from "koa";
 import serve from "koa-static";
+import { files } from "../shared/files.js";
 
+const shared = new URL("../../../samples/shared/page", import.meta.url);
 const page = fileURLToPath(new URL("../../../samples/echo/page", import.meta.url));
 
 /** The echo at /ws, and the page that talks to it. */
@@ -18,6 +20,7 @@ export function createEchoApp(): Koa {
     }
     return echo(await ctx.webSockets.accept());
   });
+  app.use(files("/shared/", shared));
   app.use(serve(page));
   return app;
 }

@@ -1,8 +1,15 @@
 import type { Socket } from "node:net";
-import type { RequestHandler } from "express";
+import type { Request, RequestHandler, Response } from "express";
 import type { WebSocketOptions } from "../engine/options.js";
 import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
+import type { Hub, HubClass } from "../hub/hub.js";
+import { hubHandler } from "../hub/hub-handler.js";
+import type { HubOptions } from "../hub/options.js";
+import { Endpoint } from "../transports/endpoint.js";
+import type { Exchange } from "../transports/exchange.js";
+import type { ConnectionOptions } from "../transports/options.js";
+import { type RawHandler, rawConnections } from "../transports/raw-connection.js";
 
 declare global {
   namespace Express {
@@ -40,6 +47,67 @@ export function webSockets(options?: WebSocketOptions): RequestHandler {
     }
     request.webSockets = manager;
     next();
+  };
+}
+
+/**
+ * Serves a hub at `path`, with negotiate and all three transports, and leaves every other request
+ * alone. What is registered in front runs for each of its requests.
+ *
+ * WebSockets need `handleUpgrades(server)`.
+ * @throws RangeError or TypeError, naming the option, when one is wrong.
+ * @example app.use(mapHub("/chat", ChatHub))
+ */
+// biome-ignore lint/suspicious/noExplicitAny: hubs with clients of any kind.
+export function mapHub<THub extends Hub<any>>(
+  path: string,
+  hubClass: HubClass<THub>,
+  options: HubOptions<THub> & ConnectionOptions = {},
+): RequestHandler {
+  return serve(new Endpoint(path, hubHandler(hubClass, options), options));
+}
+
+/**
+ * Serves connections without hubs at `path` as {@link mapHub} serves a hub.
+ *
+ * @throws RangeError or TypeError, naming the option, when one is wrong.
+ * @example app.use(mapConnection("/echo", handler))
+ */
+export function mapConnection(
+  path: string,
+  handler: RawHandler,
+  options: ConnectionOptions = {},
+): RequestHandler {
+  return serve(new Endpoint(path, rawConnections(handler, options), options));
+}
+
+function serve(endpoint: Endpoint): RequestHandler {
+  return (request, response, next) => {
+    const route = endpoint.route(request.path);
+    if (route === undefined) return next();
+    void endpoint.handle(route, exchangeOf(request, response)).then((isAnswered) => {
+      if (!isAnswered) next();
+    });
+  };
+}
+
+function exchangeOf(request: Request, response: Response): Exchange {
+  return {
+    request,
+    response,
+    raw: request,
+    path: request.path,
+    get remoteAddress() {
+      return request.ip;
+    },
+    get user() {
+      return (request as { user?: unknown }).user;
+    },
+    webSockets: request.webSockets,
+    body: () => request.body,
+    hasHeader: (name) => response.hasHeader(name),
+    respond: (status, headers, body) => void response.writeHead(status, headers).end(body),
+    takeOver() {},
   };
 }
 

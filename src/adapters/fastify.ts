@@ -3,6 +3,14 @@ import type { WebSocketOptions } from "../engine/options.js";
 import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
 import { InvalidStateError } from "../errors.js";
+import type { Hub, HubClass } from "../hub/hub.js";
+import { hubHandler } from "../hub/hub-handler.js";
+import type { HubOptions } from "../hub/options.js";
+import { noteMappedPath } from "../transports/authentication.js";
+import { Endpoint, subPaths } from "../transports/endpoint.js";
+import { type Exchange, pathOf } from "../transports/exchange.js";
+import type { ConnectionOptions } from "../transports/options.js";
+import { type RawHandler, rawConnections } from "../transports/raw-connection.js";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -52,6 +60,83 @@ export function webSockets(options?: WebSocketOptions): (app: FastifyInstance) =
     [Symbol.for("skip-override")]: true,
     [Symbol.for("fastify.display-name")]: "halyard",
   });
+}
+
+/**
+ * Serves a hub at `path`, with negotiate and all three transports, and leaves every other request
+ * alone. What is registered in front runs for each of its requests.
+ *
+ * WebSockets need `handleUpgrades(server)`. It is a plugin.
+ * @throws RangeError or TypeError, naming the option, when one is wrong.
+ * @example await app.register(mapHub("/chat", ChatHub))
+ */
+// biome-ignore lint/suspicious/noExplicitAny: hubs with clients of any kind.
+export function mapHub<THub extends Hub<any>>(
+  path: string,
+  hubClass: HubClass<THub>,
+  options: HubOptions<THub> & ConnectionOptions = {},
+): Plugin {
+  return routes(path, new Endpoint(path, hubHandler(hubClass, options), options));
+}
+
+/**
+ * Serves connections without hubs at `path` as {@link mapHub} serves a hub.
+ *
+ * @throws RangeError or TypeError, naming the option, when one is wrong.
+ * @example await app.register(mapConnection("/echo", handler))
+ */
+export function mapConnection(
+  path: string,
+  handler: RawHandler,
+  options: ConnectionOptions = {},
+): Plugin {
+  return routes(path, new Endpoint(path, rawConnections(handler, options), options));
+}
+
+type Plugin = (app: FastifyInstance) => Promise<void>;
+
+function routes(path: string, endpoint: Endpoint): Plugin {
+  return async (app) => {
+    // The plugin's own context: elsewhere bodies are parsed as before.
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser("*", (_request, _payload, done) => done(null));
+    const base = path.replace(/\/+$/, "");
+    noteMappedPath(app.prefix + base);
+    for (const subPath of subPaths) {
+      const route = endpoint.route(base + subPath);
+      const isDouble = subPath === "/" && base !== "" && app.initialConfig.ignoreTrailingSlash;
+      if (route === undefined || base + subPath === "" || isDouble) continue;
+      app.all(base + subPath, async (request, reply) => {
+        const isAnswered = await endpoint.handle(route, exchangeOf(request, reply));
+        if (!isAnswered) reply.callNotFound();
+        return reply;
+      });
+    }
+  };
+}
+
+function exchangeOf(request: FastifyRequest, reply: FastifyReply): Exchange {
+  return {
+    request: request.raw,
+    response: reply.raw,
+    raw: request,
+    path: pathOf(request.url),
+    get remoteAddress() {
+      return request.ip;
+    },
+    get user() {
+      return (request as { user?: unknown }).user;
+    },
+    webSockets: request.webSockets,
+    body: () => request.body,
+    hasHeader: (name) => reply.hasHeader(name) || reply.raw.hasHeader(name),
+    respond: (status, headers, body) => void reply.code(status).headers(headers).send(body),
+    takeOver: () => {
+      if (reply.sent) return;
+      copyHeaders(reply);
+      reply.hijack();
+    },
+  };
 }
 
 /** What hooks and handlers have set lies in the reply until Fastify sends it, which it now will not. */

@@ -2,6 +2,13 @@ import type { Context, Middleware } from "koa";
 import type { WebSocketOptions } from "../engine/options.js";
 import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
+import type { Hub, HubClass } from "../hub/hub.js";
+import { hubHandler } from "../hub/hub-handler.js";
+import type { HubOptions } from "../hub/options.js";
+import { Endpoint } from "../transports/endpoint.js";
+import type { Exchange } from "../transports/exchange.js";
+import type { ConnectionOptions } from "../transports/options.js";
+import { type RawHandler, rawConnections } from "../transports/raw-connection.js";
 
 declare module "koa" {
   interface DefaultContext {
@@ -33,6 +40,82 @@ export function webSockets(options?: WebSocketOptions): Middleware {
     ctx.webSockets = manager;
     if (manager.isWebSocketRequest) ignoreSocketErrors(ctx);
     return shared.run(manager, next);
+  };
+}
+
+/**
+ * Serves a hub at `path`, with negotiate and all three transports, and leaves every other request
+ * alone. What is registered in front runs for each of its requests.
+ *
+ * WebSockets need `handleUpgrades(server)`. The middleware lasts as long as the socket, event
+ * stream or poll.
+ * @throws RangeError or TypeError, naming the option, when one is wrong.
+ * @example app.use(mapHub("/chat", ChatHub))
+ */
+// biome-ignore lint/suspicious/noExplicitAny: hubs with clients of any kind.
+export function mapHub<THub extends Hub<any>>(
+  path: string,
+  hubClass: HubClass<THub>,
+  options: HubOptions<THub> & ConnectionOptions = {},
+): Middleware {
+  return serve(new Endpoint(path, hubHandler(hubClass, options), options));
+}
+
+/**
+ * Serves connections without hubs at `path` as {@link mapHub} serves a hub.
+ *
+ * @throws RangeError or TypeError, naming the option, when one is wrong.
+ * @example app.use(mapConnection("/echo", handler))
+ */
+export function mapConnection(
+  path: string,
+  handler: RawHandler,
+  options: ConnectionOptions = {},
+): Middleware {
+  return serve(new Endpoint(path, rawConnections(handler, options), options));
+}
+
+function serve(endpoint: Endpoint): Middleware {
+  return async (ctx: Context, next) => {
+    const route = endpoint.route(ctx.path);
+    if (route === undefined) return next();
+    ignoreSocketErrors(ctx);
+    return (await endpoint.handle(route, exchangeOf(ctx))) ? undefined : next();
+  };
+}
+
+/** Koa's request as body parsers leave it. */
+interface ParsedRequest {
+  readonly body?: unknown;
+  readonly rawBody?: unknown;
+}
+
+function exchangeOf(ctx: Context): Exchange {
+  return {
+    request: ctx.req,
+    response: ctx.res,
+    raw: ctx,
+    path: ctx.path,
+    get remoteAddress() {
+      return ctx.ip;
+    },
+    get user() {
+      return ctx.state.user;
+    },
+    webSockets: ctx.webSockets,
+    body: () => {
+      const { body, rawBody } = ctx.request as ParsedRequest;
+      return rawBody ?? body;
+    },
+    hasHeader: (name) => ctx.res.hasHeader(name),
+    respond: (status, headers, body) => {
+      ctx.status = status;
+      for (const [name, value] of Object.entries(headers)) ctx.set(name, String(value));
+      if (body !== undefined && status !== 204) ctx.body = body;
+    },
+    takeOver: () => {
+      ctx.respond = false;
+    },
   };
 }
 

@@ -4,6 +4,13 @@ import { defaultLogger, type Logger, log } from "../engine/logger.js";
 import type { WebSocketOptions } from "../engine/options.js";
 import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
+import type { Hub, HubClass } from "../hub/hub.js";
+import { hubHandler } from "../hub/hub-handler.js";
+import type { HubOptions } from "../hub/options.js";
+import { Endpoint } from "../transports/endpoint.js";
+import { type Exchange, pathOf } from "../transports/exchange.js";
+import type { ConnectionOptions } from "../transports/options.js";
+import { type RawHandler, rawConnections } from "../transports/raw-connection.js";
 
 /**
  * A request behind `webSockets()`. Over HTTP/2 it is an `Http2ServerRequest`, and its response an
@@ -38,6 +45,68 @@ export function webSockets(options?: WebSocketOptions): Middleware {
     }
     request.webSockets = manager;
     return shared.run(manager, next);
+  };
+}
+
+/**
+ * Serves a hub at `path`, with negotiate and all three transports, and leaves every other request
+ * alone. What is registered in front runs for each of its requests.
+ *
+ * WebSockets need `handleUpgrades(server)`. The link lasts as long as the socket, event stream or poll.
+ * @throws RangeError or TypeError, naming the option, when one is wrong.
+ * @example http.createServer(compose([mapHub("/chat", ChatHub)]))
+ */
+// biome-ignore lint/suspicious/noExplicitAny: hubs with clients of any kind.
+export function mapHub<THub extends Hub<any>>(
+  path: string,
+  hubClass: HubClass<THub>,
+  options: HubOptions<THub> & ConnectionOptions = {},
+): Middleware {
+  return serve(new Endpoint(path, hubHandler(hubClass, options), options));
+}
+
+/**
+ * Serves connections without hubs at `path` as {@link mapHub} serves a hub.
+ *
+ * @throws RangeError or TypeError, naming the option, when one is wrong.
+ * @example http.createServer(compose([mapConnection("/echo", handler)]))
+ */
+export function mapConnection(
+  path: string,
+  handler: RawHandler,
+  options: ConnectionOptions = {},
+): Middleware {
+  return serve(new Endpoint(path, rawConnections(handler, options), options));
+}
+
+/** @internal Serves what {@link mapHub} and {@link mapConnection} make, or a test. */
+export function serve(endpoint: Endpoint): Middleware {
+  return async (request, response, next) => {
+    const path = pathOf(request.url ?? "");
+    const route = endpoint.route(path);
+    if (route === undefined) return next();
+    const isAnswered = await endpoint.handle(route, exchangeOf(request, response, path));
+    return isAnswered ? undefined : next();
+  };
+}
+
+function exchangeOf(request: WebSocketRequest, response: ServerResponse, path: string): Exchange {
+  return {
+    request,
+    response,
+    path,
+    raw: request,
+    get remoteAddress() {
+      return request.socket.remoteAddress;
+    },
+    get user() {
+      return (request as { user?: unknown }).user;
+    },
+    webSockets: request.webSockets,
+    body: () => (request as { body?: unknown }).body,
+    hasHeader: (name) => response.hasHeader(name),
+    respond: (status, headers, body) => void response.writeHead(status, headers).end(body),
+    takeOver() {},
   };
 }
 

@@ -9,12 +9,16 @@ export interface Flushable {
 let waiting: Flushable[] = [];
 let slabIsFree = true;
 
+const settled = Promise.resolve();
+const flushAtTick = () => process.nextTick(flushAll);
+
 /**
  * Has `flush` called when the running callbacks and the promise reactions they caused are done, so
  * that everything sent meanwhile leaves in one write per connection. One tick serves all.
  */
 export function flushSoon(connection: Flushable): void {
-  if (waiting.length === 0) process.nextTick(flushAll);
+  // By way of a promise: a tick that a callback asks for runs before its promise reactions do.
+  if (waiting.length === 0) void settled.then(flushAtTick);
   waiting.push(connection);
 }
 

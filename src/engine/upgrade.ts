@@ -79,6 +79,11 @@ export function handleUpgrades(server: UpgradableServer, options: UpgradeOptions
   return upgrades;
 }
 
+/** What {@link handleUpgrades} returned for a server; `undefined` where it was not called. */
+export function upgradesFor(server: UpgradableServer): Upgrades | undefined {
+  return upgradesOf.get(server);
+}
+
 /** The sockets of one server. */
 export class Upgrades {
   readonly #server: UpgradableServer;
@@ -88,6 +93,7 @@ export class Upgrades {
   readonly #shutdownTimeout: number;
   readonly #logger: Logger;
   readonly #connections = new Set<WebSocketConnection>();
+  readonly #beforeClose: (() => Promise<void>)[] = [];
   #closing: Promise<void> | undefined;
 
   /** @internal Use {@link handleUpgrades}. */
@@ -159,7 +165,16 @@ export class Upgrades {
     return this.#closing;
   }
 
+  /**
+   * @internal Has `tell` called when closing begins, before any socket is closed; it may close some
+   * by itself. What it returns is waited for, within `shutdownTimeout`.
+   */
+  beforeClose(tell: () => Promise<void>): void {
+    this.#beforeClose.push(tell);
+  }
+
   async #closeAll(): Promise<void> {
+    const told = Promise.all(this.#beforeClose.map((tell) => tell()));
     const connections = [...this.#connections];
     const gone = connections.map((connection) => connection.whenGone());
     for (const connection of connections) {
@@ -167,9 +182,14 @@ export class Upgrades {
         timeout: this.#shutdownTimeout,
       });
     }
-    const timer = setTimeout(() => {
-      for (const connection of connections) connection.abort();
-    }, this.#shutdownTimeout);
+    let timer: NodeJS.Timeout | undefined;
+    const timeIsOver = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        for (const connection of connections) connection.abort();
+        resolve();
+      }, this.#shutdownTimeout);
+    });
+    await Promise.race([told, timeIsOver]);
     await Promise.all(gone);
     clearTimeout(timer);
   }

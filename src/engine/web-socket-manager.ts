@@ -58,6 +58,11 @@ export class WebSocketManager {
     return offeredSubprotocols(this.#request);
   }
 
+  /** @internal The request. */
+  get request(): IncomingMessage {
+    return this.#request;
+  }
+
   /** @internal The accepted socket. */
   get connection(): WebSocketConnection | undefined {
     return this.#connection;

@@ -30,10 +30,25 @@ export class WebSockets {
     response: ServerResponse,
     hooks: ManagerHooks,
   ): WebSocketManager | string {
-    const manager = new WebSocketManager(request, response, this.#options, hooks);
+    const manager = this.manager(request, response, hooks);
+    return this.originRefusal(manager) ?? manager;
+  }
+
+  /** The manager of a request whose origin is not judged yet, or by somebody else. */
+  manager(
+    request: IncomingMessage,
+    response: ServerResponse,
+    hooks: ManagerHooks,
+  ): WebSocketManager {
+    return new WebSocketManager(request, response, this.#options, hooks);
+  }
+
+  /** Why a request for a WebSocket must be answered with 403; `undefined` if it need not. */
+  originRefusal(manager: WebSocketManager): string | undefined {
+    const { request } = manager;
     const { origin } = request.headers;
     if (!origin || !manager.isWebSocketRequest || this.#isAllowedOrigin(origin, request)) {
-      return manager;
+      return undefined;
     }
     log(this.#options.logger, "warn", "a page of another origin was refused; see allowedOrigins", {
       origin: origin.slice(0, 200),

@@ -1,20 +1,19 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
 import { handleUpgrades } from "halyard";
-import {
-  type Browser,
-  type BrowserContextOptions,
-  chromium,
-  type Locator,
-  type Page,
-} from "playwright-core";
+import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
 import { type WebSocket, WebSocketServer } from "ws";
 import { createEchoApp } from "../../samples/echo/server.js";
+import {
+  fits,
+  launchChromium,
+  needsChromium,
+  screenshot,
+  weakTexts,
+  withoutChromium,
+} from "../support/chromium.js";
 
 /** The sample itself, as `npm start` serves it. */
 async function startServer(): Promise<{ url: string; close(): Promise<void> }> {
@@ -24,15 +23,11 @@ async function startServer(): Promise<{ url: string; close(): Promise<void> }> {
   return { url: `http://localhost:${port}`, close: () => stop(server) };
 }
 
-const screenshots = join(process.cwd(), "test-output/screenshots");
-const chromiumPath = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
-const withoutChromium = !existsSync(chromiumPath) && !process.env.CI;
-
 const openedRow = ["Connection opened"];
 const closedRow = ["Connection closed. Code: 1000. Reason: Closing from client"];
 
 // The runner does not count a skipped suite, but a skipped test it does.
-if (withoutChromium) test("echo page", { skip: "needs Chromium: apt-get install chromium" });
+if (withoutChromium) test("echo page", { skip: needsChromium });
 else describe("echo page", suite);
 
 function suite(): void {
@@ -40,22 +35,8 @@ function suite(): void {
   let server: Awaited<ReturnType<typeof startServer>>;
 
   before(async () => {
-    assert.ok(existsSync(chromiumPath), `no ${chromiumPath}: apt-get install chromium`);
-    await mkdir(screenshots, { recursive: true });
     server = await startServer();
-    browser = await chromium.launch({
-      executablePath: chromiumPath,
-      args: [
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
-    });
+    browser = await launchChromium();
   });
 
   after(async () => {
@@ -532,7 +513,7 @@ function suite(): void {
           await page.close.click();
           await page.status("Closed");
           await page.switchTo("English");
-          assert.deepEqual(await page.page.evaluate(weakTexts), []);
+          assert.deepEqual(await weakTexts(page.page), []);
           if (colorScheme === "dark") await page.screenshot("dark");
         });
       });
@@ -666,14 +647,8 @@ function echoPage(page: Page): EchoPage {
       await button.click();
       assert.equal(await button.getAttribute("aria-pressed"), "true");
     },
-    async fits() {
-      const spill = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-      assert.equal(await page.evaluate(spill), 0);
-    },
-    async screenshot(name) {
-      const path = join(screenshots, `echo-${name}.png`);
-      await page.screenshot({ path, fullPage: true, animations: "disabled" });
-    },
+    fits: () => fits(page),
+    screenshot: (name) => screenshot(page, `echo-${name}`),
   };
   return self;
 }
@@ -681,27 +656,6 @@ function echoPage(page: Page): EchoPage {
 function isEnabled(control: Locator): Promise<boolean> {
   return control.isEnabled();
 }
-
-/** Evaluated in the page: the visible texts whose contrast is below 4.5, with that contrast. */
-const weakTexts = `(() => {
-  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const linear = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-  const background = (element) => {
-    const found = channels(getComputedStyle(element).backgroundColor);
-    return found[3] === 0 ? background(element.parentElement) : found;
-  };
-  const contrast = (element) => {
-    const pair = [channels(getComputedStyle(element).color), background(element)].map(luminance);
-    return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
-  };
-  for (const animation of document.getAnimations()) animation.finish();
-  return [...document.querySelectorAll("body *")]
-    .filter((e) => e.checkVisibility() && !e.closest("svg, noscript"))
-    .filter((e) => e.matches("input") || [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
-    .map((e) => [e.textContent || e.id, contrast(e)])
-    .filter(([, ratio]) => ratio < 4.5);
-})()`;
 
 // ---- servers that do what the echo does not --------------------------------------------------------
 

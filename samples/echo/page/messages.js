@@ -1,6 +1,8 @@
 /** Every text of the page; a text with parts that vary is a function of those parts. */
 export const messages = {
   en: {
+    echoSample: "Echo",
+    chatSample: "Chat",
     title: "WebSocket Sample Application",
     ready: "Ready to connect...",
     connecting: "Connecting",
@@ -28,6 +30,8 @@ export const messages = {
     footer: "Echo sample of Halyard, WebSockets for Node.js. The flags spell E, C, H, O.",
   },
   "zh-Hant": {
+    echoSample: "回應",
+    chatSample: "聊天室",
     title: "WebSocket 範例應用程式",
     ready: "準備就緒，可以連線",
     connecting: "連線中",

@@ -1,8 +1,8 @@
+import { bilingual } from "/shared/texts.js";
 import { messages } from "./messages.js";
 
 const maximumRows = 1000;
 const maximumBytesShown = 64;
-const languageKey = "halyard.language";
 const defaultUrl = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
 
 const byId = (id) => document.getElementById(id);
@@ -12,55 +12,9 @@ const [connectButton, closeButton] = [byId("connect"), byId("close")];
 const [statusLine, urlProblem] = [byId("status"), byId("url-problem")];
 const [log, rows] = [byId("log"), byId("rows")];
 
-let language = rememberedLanguage() ?? browserLanguage();
+const { say } = bilingual(messages);
 let socket;
 let scrollPlanned = false;
-
-// ---- texts -------------------------------------------------------------------------------------
-
-/** The key and parts stay on the element, so that a switch of language can say it again. */
-function say(element, key, ...parts) {
-  element.dataset.text = key;
-  element.dataset.parts = JSON.stringify(parts);
-  render(element);
-}
-
-function render(element) {
-  const message = messages[language][element.dataset.text];
-  const parts = JSON.parse(element.dataset.parts ?? "[]");
-  element.textContent = typeof message === "function" ? message(...parts) : message;
-}
-
-function useLanguage(chosen) {
-  language = chosen;
-  document.documentElement.lang = chosen;
-  for (const element of document.querySelectorAll("[data-text]")) render(element);
-  for (const button of document.querySelectorAll("[data-language]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.language === chosen));
-  }
-}
-
-function browserLanguage() {
-  const known = navigator.languages.find((tag) => /^(en|zh)\b/i.test(tag));
-  return known?.toLowerCase().startsWith("zh") ? "zh-Hant" : "en";
-}
-
-function rememberedLanguage() {
-  try {
-    const name = localStorage.getItem(languageKey);
-    return Object.hasOwn(messages, name) ? name : undefined;
-  } catch {
-    return undefined; // storage is forbidden: the browser's language decides
-  }
-}
-
-function rememberLanguage(name) {
-  try {
-    localStorage.setItem(languageKey, name);
-  } catch {
-    // storage is forbidden: the choice lasts as long as the page
-  }
-}
 
 // ---- state -------------------------------------------------------------------------------------
 
@@ -216,13 +170,6 @@ onSubmit(connectForm, connect);
 onSubmit(messageForm, send);
 closeButton.addEventListener("click", () => socket?.close(1000, "Closing from client"));
 urlBox.addEventListener("input", clearUrlProblem);
-for (const button of document.querySelectorAll("[data-language]")) {
-  button.addEventListener("click", () => {
-    rememberLanguage(button.dataset.language);
-    useLanguage(button.dataset.language);
-  });
-}
 
 urlBox.value = defaultUrl;
-useLanguage(language);
 showState("ready");

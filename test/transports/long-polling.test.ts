@@ -1,0 +1,3 @@
+import { describeTransport } from "../specs/transport-suite.js";
+
+describeTransport("LongPolling");
