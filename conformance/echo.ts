@@ -17,6 +17,7 @@ import {
   webSockets,
 } from "halyard";
 import { WebSocket, WebSocketServer } from "ws";
+import type { RawServer } from "./raw-server.js";
 
 export const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -126,6 +127,19 @@ export function halyardClient(form: string, options: ConnectOptions): EchoClient
     // How a connection ends is what the case looks at.
     await echoes[form]?.(socket).catch(() => socket.close());
   };
+}
+
+/**
+ * Keeps a socket open, so that the cases that follow share one connection of HTTP/2. Where each
+ * connection ends with its case, node:http2 of Node 20 corrupts its memory now and then when both
+ * ends are in one process; newer Nodes do not, nor two processes.
+ */
+export async function holdSession(server: RawServer, options: ConnectOptions): Promise<void> {
+  const held = server.connect(undefined);
+  const url = `ws://127.0.0.1:${server.port}/`;
+  // The server's end does not answer pings.
+  await connect(url, { logger: quiet, ...options, keepAliveInterval: 0 });
+  await held;
 }
 
 /** That of `ws`. */

@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { ConnectOptions } from "halyard";
-import { type EchoClient, halyardClient, wsClient } from "./echo.js";
+import { type EchoClient, halyardClient, holdSession, wsClient } from "./echo.js";
 import type { Role } from "./frames.js";
 import { connectRaw } from "./raw-client.js";
 import { RawServer } from "./raw-server.js";
@@ -98,7 +98,14 @@ async function runAll(
 const halyardOptions = { maxMessageSize, compression: true };
 const tls = selfSigned();
 const overTls = { scheme: "wss", listen: () => RawServer.listen(0, tls) };
-const overHttp2 = { listen: () => RawServer.listenHttp2(0) };
+const http2Options = { ...halyardOptions, http2: true };
+const overHttp2 = {
+  async listen() {
+    const raw = await RawServer.listenHttp2(0);
+    await holdSession(raw, http2Options);
+    return raw;
+  },
+};
 const halyardClientWith = (options: ConnectOptions) =>
   halyardClient("whole messages", { ...halyardOptions, ...options });
 const subjects: readonly Subject[] = [
@@ -108,7 +115,7 @@ const subjects: readonly Subject[] = [
   client("Halyard client", "halyard", halyardClient("whole messages", halyardOptions)),
   client("Halyard client, piecewise", "halyard", halyardClient("piece by piece", halyardOptions)),
   client("Halyard client, TLS", "halyard", halyardClientWith({ tls: { ca: tls.cert } }), overTls),
-  client("Halyard client, HTTP/2", "halyard", halyardClientWith({ http2: true }), overHttp2),
+  client("Halyard client, HTTP/2", "halyard", halyardClientWith(http2Options), overHttp2),
   client("ws client", "ws", wsClient(maxMessageSize)),
 ];
 

@@ -10,6 +10,7 @@ import {
   echoes,
   halyardClient,
   halyardServer,
+  holdSession,
   quiet,
 } from "../conformance/echo.js";
 import { connectRaw } from "../conformance/raw-client.js";
@@ -123,6 +124,7 @@ for (const [name, form, chosen, scheme, start, options] of [
     const client = halyardClient(form, options);
     before(async () => {
       server = await start();
+      if ("http2" in options) await holdSession(server, options);
     });
     after(() => server.destroy());
     play(chosen, (deflate) => {
