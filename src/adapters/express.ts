@@ -97,7 +97,9 @@ function exchangeOf(request: Request, response: Response): Exchange {
     response,
     raw: request,
     path: request.path,
-    remoteAddress: request.ip,
+    get remoteAddress() {
+      return request.ip;
+    },
     get user() {
       return (request as { user?: unknown }).user;
     },

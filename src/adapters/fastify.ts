@@ -121,7 +121,9 @@ function exchangeOf(request: FastifyRequest, reply: FastifyReply): Exchange {
     response: reply.raw,
     raw: request,
     path: pathOf(request.url),
-    remoteAddress: request.ip,
+    get remoteAddress() {
+      return request.ip;
+    },
     get user() {
       return (request as { user?: unknown }).user;
     },

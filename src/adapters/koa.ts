@@ -96,7 +96,9 @@ function exchangeOf(ctx: Context): Exchange {
     response: ctx.res,
     raw: ctx,
     path: ctx.path,
-    remoteAddress: ctx.ip,
+    get remoteAddress() {
+      return ctx.ip;
+    },
     get user() {
       return ctx.state.user;
     },

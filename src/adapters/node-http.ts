@@ -96,7 +96,9 @@ function exchangeOf(request: WebSocketRequest, response: ServerResponse, path: s
     response,
     path,
     raw: request,
-    remoteAddress: request.socket.remoteAddress,
+    get remoteAddress() {
+      return request.socket.remoteAddress;
+    },
     get user() {
       return (request as { user?: unknown }).user;
     },

@@ -52,7 +52,9 @@ export class Http1Upgrades {
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // Node has taken its own listeners off; without one an error would end the process.
     if (!socket.listeners("error").includes(ignoreError)) socket.on("error", ignoreError);
-    if (this.#isOurs(request)) {
+    const isOurs = this.#isOurs(request);
+    this.#decisions.delete(request);
+    if (isOurs) {
       this.#serve(request, socket, head);
     } else if (this.#server.listenerCount("upgrade") === 1) {
       this.#replay(request, socket, head);
@@ -76,9 +78,7 @@ export class Http1Upgrades {
     response.shouldKeepAlive = false;
     // A ServerResponse needs of a socket what every Duplex has.
     response.assignSocket(socket as Parameters<ServerResponse["assignSocket"]>[0]);
-    let isAccepted = false;
-    response.on("finish", () => {
-      if (isAccepted) return;
+    const onRefused = () => {
       socket.end();
       // What the peer still sends would keep the socket from closing, as would a peer that stays.
       socket.resume();
@@ -87,7 +87,8 @@ export class Http1Upgrades {
         Math.min(lingerTime, host.handshakeTimeout),
       );
       socket.on("close", () => clearTimeout(linger));
-    });
+    };
+    response.on("finish", onRefused);
     const accept: PendingUpgrade["accept"] = (headers, setup) => {
       host.checkRoom();
       // These describe a body, and a 101 has none.
@@ -96,7 +97,7 @@ export class Http1Upgrades {
       // The reason is named because middleware may have set that of another status.
       response.writeHead(101, "Switching Protocols", headers);
       response.flushHeaders();
-      isAccepted = true;
+      response.off("finish", onRefused);
       response.detachSocket(socket as Parameters<ServerResponse["detachSocket"]>[0]);
       return host.add(new WebSocketConnection(socket, { ...setup, head }));
     };

@@ -49,6 +49,11 @@ export function setPendingUpgrade(request: IncomingMessage, pending: PendingUpgr
   pendingUpgrades.set(request, pending);
 }
 
+/** Ends what {@link setPendingUpgrade} began. */
+export function forgetPendingUpgrade(request: IncomingMessage): void {
+  pendingUpgrades.delete(request);
+}
+
 /** Whether a message is one of HTTP/2, which has neither reasons nor headers for one hop. */
 export function isHttp2(message: IncomingMessage | ServerResponse): boolean {
   return "stream" in message;

@@ -3,11 +3,17 @@ import type { Http2SecureServer, Http2Server } from "node:http2";
 import type { Duplex } from "node:stream";
 import { HandshakeError } from "../errors.js";
 import { CloseCode } from "../protocol/close.js";
+import { type Beating, startBeat, stopBeat } from "./heartbeat.js";
 import { Http1Upgrades } from "./http1-upgrade.js";
 import { Http2Upgrades, isHttp2Server } from "./http2-upgrade.js";
 import { defaultLogger, type Logger, log } from "./logger.js";
 import { integer } from "./options.js";
-import { type PendingUpgrade, refuse, setPendingUpgrade } from "./pending-upgrade.js";
+import {
+  forgetPendingUpgrade,
+  type PendingUpgrade,
+  refuse,
+  setPendingUpgrade,
+} from "./pending-upgrade.js";
 import type { WebSocketConnection } from "./web-socket-connection.js";
 
 /** Options of {@link handleUpgrades}. */
@@ -209,8 +215,7 @@ export class Upgrades {
   }
 
   #add(connection: WebSocketConnection): WebSocketConnection {
-    this.#connections.add(connection);
-    void connection.whenGone().then(() => this.#connections.delete(connection));
+    connection.joinUntilGone(this.#connections);
     return connection;
   }
 
@@ -220,33 +225,41 @@ export class Upgrades {
     transport: Duplex,
     pending: PendingUpgrade,
   ): void {
-    const timer = setTimeout(() => {
-      if (response.headersSent) {
-        // A refusal that the peer does not take; Node 20 also forgets one that was reset meanwhile.
-        if (response.writableEnded) transport.destroy();
-        return;
-      }
-      log(
-        this.#logger,
-        "warn",
-        "a request for a WebSocket was neither accepted nor refused in time",
-        {
-          timeout: this.#handshakeTimeout,
-        },
-      );
-      const refusal = new HandshakeError("ERR_HANDSHAKE_TIMEOUT", "The server is too slow.", 503);
-      this.#guard(transport, () => refuse(response, refusal));
-    }, this.#handshakeTimeout);
-    response.on("finish", () => clearTimeout(timer));
-    transport.on("close", () => clearTimeout(timer));
+    let isAccepted = false;
+    let undecided: Undecided | undefined;
     setPendingUpgrade(request, {
       accept: (headers, setup) => {
         const connection = pending.accept(headers, setup);
-        clearTimeout(timer);
+        isAccepted = true;
+        undecided?.end();
+        // What the handshake needed, its bytes among it, does not live as long as the request.
+        forgetPendingUpgrade(request);
         return connection;
       },
     });
     this.#guard(transport, () => this.#server.emit("request", request, response));
+    if (isAccepted || transport.destroyed) return;
+    undecided = new Undecided(response, transport, this.#handshakeTimeout, () =>
+      this.#onLate(response, transport),
+    );
+  }
+
+  #onLate(response: ServerResponse, transport: Duplex): void {
+    if (response.headersSent) {
+      // A refusal that the peer does not take; Node 20 also forgets one that was reset meanwhile.
+      if (response.writableEnded) transport.destroy();
+      return;
+    }
+    log(
+      this.#logger,
+      "warn",
+      "a request for a WebSocket was neither accepted nor refused in time",
+      {
+        timeout: this.#handshakeTimeout,
+      },
+    );
+    const refusal = new HandshakeError("ERR_HANDSHAKE_TIMEOUT", "The server is too slow.", 503);
+    this.#guard(transport, () => refuse(response, refusal));
   }
 
   /** Runs code of the application's (a listener, a hook into the response) that must not end us. */
@@ -257,5 +270,41 @@ export class Upgrades {
       log(this.#logger, "error", "the handling of a request for a WebSocket threw", { error });
       transport.destroy();
     }
+  }
+}
+
+/**
+ * The deadline of a request that its handler did not accept at once, as most do: those cost no
+ * timer and no listener. The others share one timer; it is looked at four times in the time limit.
+ */
+class Undecided implements Beating {
+  readonly #response: ServerResponse;
+  readonly #transport: Duplex;
+  readonly #deadline: number;
+  readonly #period: number;
+  readonly #onLate: () => void;
+  readonly #onOver = () => this.end();
+
+  constructor(response: ServerResponse, transport: Duplex, timeout: number, onLate: () => void) {
+    this.#response = response;
+    this.#transport = transport;
+    this.#deadline = performance.now() + timeout;
+    this.#period = Math.max(1, Math.floor(timeout / 4));
+    this.#onLate = onLate;
+    response.on("finish", this.#onOver);
+    transport.on("close", this.#onOver);
+    startBeat(this, this.#period);
+  }
+
+  onBeat(now: number): void {
+    if (now < this.#deadline) return;
+    stopBeat(this, this.#period);
+    this.#onLate();
+  }
+
+  end(): void {
+    stopBeat(this, this.#period);
+    this.#response.off("finish", this.#onOver);
+    this.#transport.off("close", this.#onOver);
   }
 }

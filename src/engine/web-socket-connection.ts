@@ -145,6 +145,8 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   #closeTimer: NodeJS.Timeout | undefined;
   #whenEnded: Deferred<void> | undefined;
   #whenGone: Deferred<void> | undefined;
+  /** The connections of the same server. */
+  #peers: Set<WebSocketConnection> | undefined;
   #streams: ReturnType<typeof messagesAsStreams> | undefined;
 
   /**
@@ -502,6 +504,13 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     const received = this.#protocol.closeReceived;
     if (received !== undefined) return this.close(received.status, received.description);
     return this.close();
+  }
+
+  /** @internal Is one of `connections` as long as its transport is there. */
+  joinUntilGone(connections: Set<WebSocketConnection>): void {
+    if (this.#socket.closed) return;
+    connections.add(this);
+    this.#peers = connections;
   }
 
   /** @internal Resolves when the transport is gone too. */
@@ -983,6 +992,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     clearTimeout(this.#closeTimer);
     this.#options.memoryBudget.used -= this.#charged;
     this.#charged = 0;
+    this.#peers?.delete(this);
     this.#whenGone?.resolve();
   }
 

@@ -1,4 +1,5 @@
 import { constants } from "node:buffer";
+import type { Http2ServerResponse } from "node:http2";
 import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
 import type { ConnectionHandler, ConnectionRequest, TransportName } from "../hub/transport.js";
@@ -161,7 +162,7 @@ export class Endpoint {
       if (typeof version === "string") return version;
       const redirect = await options.redirect?.(transportRequest);
       if (redirect !== undefined) return encodeNegotiateRedirect(redirect, version);
-      return this.#newNegotiation(exchange, principal, version, query);
+      return this.#newNegotiation(exchange, transportRequest, principal, version);
     };
     const body = Buffer.from(await answer(), "utf8");
     this.#advice.look(exchange);
@@ -171,9 +172,9 @@ export class Endpoint {
 
   #newNegotiation(
     exchange: Exchange,
+    { query, remoteAddress }: ConnectionRequest,
     principal: Principal,
     version: number,
-    query: URLSearchParams,
   ): string {
     const server = this.#servers.note(exchange.request);
     if (this.#servers.isClosing(server)) throw unavailable("The server is shutting down.");
@@ -185,7 +186,7 @@ export class Endpoint {
     if (transports.length < options.transports.length) this.#warnOfUpgrades();
     const connection = this.#create({
       version,
-      exchange,
+      remoteAddress,
       principal,
       isPending: true,
       allowsReconnect:
@@ -208,13 +209,12 @@ export class Endpoint {
 
   #create(wanted: {
     version: number;
-    exchange: Exchange;
+    remoteAddress: string | undefined;
     principal: Principal;
     isPending: boolean;
     allowsReconnect: boolean;
   }): HttpConnection {
-    const { remoteAddress } = wanted.exchange;
-    const created = this.#store.create({ ...wanted, remoteAddress });
+    const created = this.#store.create(wanted);
     if (created instanceof HttpConnection) return created;
     const retryAfter = Math.ceil(this.#store.options.disconnectTimeout / 1000);
     throw new Refusal(created.status, created.body, { ...plain, "Retry-After": retryAfter });
@@ -306,9 +306,12 @@ export class Endpoint {
       this.#checkTransport(connection, "WebSockets");
     } else {
       if (!options.transports.includes("WebSockets")) throw notSupported("WebSockets");
-      const isPending = false;
       connection = this.#create({
-        ...{ version: 0, exchange, principal, isPending, allowsReconnect: false },
+        version: 0,
+        remoteAddress: transportRequest.remoteAddress,
+        principal,
+        isPending: false,
+        allowsReconnect: false,
       });
     }
     this.#checkUser(connection, principal);
@@ -521,26 +524,27 @@ export class Endpoint {
   /** Who sends a body that nobody wants must not go on for ever. */
   #hangUp({ request, response }: Exchange): ResponseHeaders {
     if (request.complete || request.method === "GET") return {};
-    response.once("finish", () => {
-      if (!request.complete) setImmediate(() => request.destroy());
-    });
-    return request.httpVersionMajor >= 2 ? {} : { Connection: "close" };
+    if (request.httpVersionMajor < 2) return { Connection: "close" };
+    // RFC 9113 §8.1: a whole answer may be followed by a reset without error.
+    const { stream } = response as unknown as Http2ServerResponse;
+    stream.once("finish", () => setImmediate(() => stream.close()));
+    return {};
   }
 
   // --- shutdown ---
 
   /** Ends what a server carries. @returns Resolves when all of it is over, or time is. */
   async #shutDown(server: object): Promise<void> {
-    const ended: Promise<unknown>[] = [];
-    for (const connection of [...this.#store]) {
-      if (connection.server !== server) continue;
-      ended.push(connection.whenEnded().then(() => connection.done));
-      connection.retire("shutdown");
-    }
-    if (ended.length === 0) return;
+    const connections = [...this.#store].filter((each) => each.server === server);
+    if (connections.length === 0) return;
+    const ended = connections.map((each) => each.whenEnded().then(() => each.done));
+    for (const connection of connections) connection.retire("shutdown");
     let timer: NodeJS.Timeout | undefined;
-    const timeIsOver = new Promise((resolve) => {
-      timer = setTimeout(resolve, shutdownTime);
+    const timeIsOver = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        for (const connection of connections) connection.abort();
+        resolve();
+      }, shutdownTime);
       timer.unref();
     });
     await Promise.race([Promise.all(ended), timeIsOver]);

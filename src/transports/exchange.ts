@@ -37,11 +37,12 @@ export class TransportRequest implements ConnectionRequest {
   readonly #url: string;
   #query: URLSearchParams | undefined;
 
-  constructor({ request, path, remoteAddress, raw }: Exchange) {
+  constructor(exchange: Exchange) {
+    const { request } = exchange;
     this.headers = request.headers;
-    this.path = path;
-    this.remoteAddress = remoteAddress;
-    this.raw = raw;
+    this.path = exchange.path;
+    this.remoteAddress = remoteAddressOf(exchange);
+    this.raw = exchange.raw;
     this.#url = request.url ?? "";
   }
 
@@ -53,6 +54,15 @@ export class TransportRequest implements ConnectionRequest {
       }
     }
     return this.#query;
+  }
+}
+
+/** The socket of a request over HTTP/2 throws when it is asked after its end. */
+function remoteAddressOf(exchange: Exchange): string | undefined {
+  try {
+    return exchange.remoteAddress;
+  } catch {
+    return undefined;
   }
 }
 

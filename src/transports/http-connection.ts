@@ -321,7 +321,7 @@ export class HttpConnection implements Connection {
     const { options } = this.#owner;
     if (this.#inactiveSince !== undefined) {
       if (now - this.#inactiveSince < options.disconnectTimeout) return;
-      if (this.state === "negotiated") this.#finish({ cause: "timeout" });
+      if (this.state === "closing") this.#finish({ cause: "local" });
       else this.#finish(this.#lostBy ?? { cause: "timeout" });
       return;
     }

@@ -21,7 +21,7 @@ export class Servers {
 
   /** The server of a request, remembered. */
   note(request: IncomingMessage): AnyServer | undefined {
-    const server = (request.socket as { server?: AnyServer } | null)?.server;
+    const server = serverOf(request);
     if (typeof server?.listening !== "boolean") return undefined;
     const wasListening = this.#seen.get(server);
     if (wasListening === undefined) {
@@ -45,5 +45,14 @@ export class Servers {
     for (const server of this.#seen.keys()) {
       if (this.isClosing(server)) void this.#onClosing(server);
     }
+  }
+}
+
+function serverOf(request: IncomingMessage): AnyServer | undefined {
+  try {
+    return (request.socket as { server?: AnyServer } | null)?.server;
+  } catch {
+    // The socket of a request over HTTP/2 throws when it is asked after its end.
+    return undefined;
   }
 }

@@ -51,7 +51,10 @@ async function buildNow(project: Project, folder: string): Promise<string> {
   if (isBuilt()) return assembly;
   const restored = dotnet(["restore", file, "--nologo", "--verbosity", "quiet"]);
   if (restored.status !== 0) {
-    throw new Unavailable(`its packages can't be restored: ${restored.stdout.trim()}`);
+    // What NuGet has to say, in one line; anything else is a mistake in the project.
+    const reason = /\bNU1\d{3}: .*/.exec(restored.stdout)?.[0];
+    assert.ok(reason, `${file} can't be restored:\n${restored.stdout}${restored.stderr}`);
+    throw new Unavailable(`its packages can't be had (${reason})`);
   }
   const options = ["--no-restore", "--nologo", "--configuration", "Release"];
   const built = dotnet(["build", file, ...options, "--verbosity", "quiet"]);
