@@ -781,7 +781,9 @@ describe("keep-alive", () => {
     assert.deepEqual(slow.take(), []);
   });
 
-  it("pings by the handler's own clock, which stops with the last connection", async () => {
+  it("pings by the handler's own clock, which stops with the last connection", async (t) => {
+    const start = t.mock.method(globalThis, "setInterval");
+    const stop = t.mock.method(globalThis, "clearInterval");
     const { WatchedHub } = watchedHub();
     const client = clientOf(WatchedHub, { keepAliveInterval: 10 });
     assert.deepEqual(await client.nextFew(3), [{ ping: true }, { ping: true }, { ping: true }]);
@@ -790,6 +792,8 @@ describe("keep-alive", () => {
     const { length } = client.connection.sent;
     await turns(50);
     assert.equal(client.connection.sent.length, length);
+    const [clock] = start.mock.calls.map(({ result }) => result);
+    assert.ok(clock !== undefined && stop.mock.calls.some((call) => call.arguments[0] === clock));
   });
 
   const times = { clientTimeoutInterval: 1_000 };

@@ -401,6 +401,21 @@ describe("results of clients", () => {
     }
   }
 
+  it("leave no timers behind", async () => {
+    const timers = () =>
+      process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const client = clientOf(AskingHub);
+    await turns();
+    const earlier = timers();
+    const { question } = context.clients.client(client.id).invoke();
+    const answers = [question(), question(), question()];
+    assert.equal(timers(), earlier + 3);
+    for (const { id } of await client.nextFew(3)) client.complete(id as string, { result: 1 });
+    await Promise.all(answers);
+    assert.equal(timers(), earlier);
+    client.end();
+  });
+
   it("in another order than asked, and to somebody outside of hubs", async () => {
     const client = clientOf(AskingHub);
     await turns();
