@@ -11,7 +11,6 @@ export {
   type RequestHeaders,
   type TlsOptions,
 } from "./engine/connect.js";
-export type { Logger } from "./engine/logger.js";
 export { MemoryBudget, processMemoryBudget } from "./engine/memory-budget.js";
 export type {
   BinaryMessage,
@@ -44,5 +43,6 @@ export {
   SendBufferFullError,
   ViolationError,
 } from "./errors.js";
+export type { Logger } from "./logger.js";
 export { CloseCode } from "./protocol/close.js";
 export type { MessageType } from "./protocol/protocol.js";

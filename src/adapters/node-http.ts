@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import { defaultLogger, type Logger, log } from "../engine/logger.js";
 import type { WebSocketOptions } from "../engine/options.js";
 import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
 import type { Hub, HubClass } from "../hub/hub.js";
 import type { HubOptions } from "../hub/options.js";
+import { defaultLogger, type Logger, log } from "../logger.js";
 import type { Endpoint } from "../transports/endpoint.js";
 import { type Exchange, pathOf } from "../transports/exchange.js";
 import { connectionEndpoint, hubEndpoint } from "../transports/mapped.js";

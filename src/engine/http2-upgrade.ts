@@ -10,9 +10,9 @@ import {
   type Settings,
 } from "node:http2";
 import type { Duplex } from "node:stream";
+import { log } from "../logger.js";
 import { asksForWebSocket, isExtendedConnect } from "../protocol/handshake.js";
 import { endsByCancel, wasResetHere } from "./http2-stream.js";
-import { log } from "./logger.js";
 import type { PendingUpgrade, UpgradeHost } from "./pending-upgrade.js";
 import { WebSocketConnection } from "./web-socket-connection.js";
 

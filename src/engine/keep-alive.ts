@@ -1,5 +1,5 @@
+import { Deferred, rejected } from "../deferred.js";
 import { type HalyardError, InvalidStateError } from "../errors.js";
-import { Deferred, rejected } from "./deferred.js";
 import { type Beating, startBeat, stopBeat } from "./heartbeat.js";
 import type { ResolvedSocketOptions } from "./options.js";
 

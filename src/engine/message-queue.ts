@@ -1,7 +1,7 @@
+import { Deferred, rejected } from "../deferred.js";
 import { type CloseInfo, InvalidStateError } from "../errors.js";
 import type { MessageType } from "../protocol/protocol.js";
 import { decodeUtf8 } from "../protocol/shared-input.js";
-import { Deferred, rejected } from "./deferred.js";
 import { Gathering } from "./gathering.js";
 import type { PushedInput } from "./pushed-input.js";
 

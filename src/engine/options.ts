@@ -1,6 +1,6 @@
 import { constants } from "node:buffer";
+import { defaultLogger, type Logger } from "../logger.js";
 import { maxWindowBits, minWindowBits } from "../protocol/deflate-offer.js";
-import { defaultLogger, type Logger } from "./logger.js";
 import { MemoryBudget, processMemoryBudget } from "./memory-budget.js";
 
 /** How messages are compressed where the peer agrees. @see RFC 7692 */

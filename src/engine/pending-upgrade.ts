@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { HandshakeError } from "../errors.js";
-import type { Logger } from "./logger.js";
+import type { Logger } from "../logger.js";
 import type { ConnectionSetup, WebSocketConnection } from "./web-socket-connection.js";
 
 /** A request for a WebSocket between its arrival and the handler's answer. */

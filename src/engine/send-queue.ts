@@ -1,7 +1,7 @@
 import type { Duplex } from "node:stream";
 import { getSystemErrorName } from "node:util";
+import { Deferred } from "../deferred.js";
 import { type HalyardError, SendBufferFullError } from "../errors.js";
-import { Deferred } from "./deferred.js";
 import type { MemoryBudget } from "./memory-budget.js";
 import { type WriteHandle, type WriteOwner, writeHandleOf, writeTo } from "./socket-writer.js";
 

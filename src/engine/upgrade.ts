@@ -2,11 +2,11 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Http2SecureServer, Http2Server } from "node:http2";
 import type { Duplex } from "node:stream";
 import { HandshakeError } from "../errors.js";
+import { defaultLogger, type Logger, log } from "../logger.js";
 import { CloseCode } from "../protocol/close.js";
 import { type Beating, startBeat, stopBeat } from "./heartbeat.js";
 import { Http1Upgrades } from "./http1-upgrade.js";
 import { Http2Upgrades, isHttp2Server } from "./http2-upgrade.js";
-import { defaultLogger, type Logger, log } from "./logger.js";
 import { integer } from "./options.js";
 import {
   forgetPendingUpgrade,

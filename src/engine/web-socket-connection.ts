@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream";
+import { Deferred, quiet, rejected } from "../deferred.js";
 import {
   type CloseInfo,
   ConnectionClosedError,
@@ -7,15 +8,14 @@ import {
   OverloadError,
   type ViolationError,
 } from "../errors.js";
+import { log } from "../logger.js";
 import { CloseCode, encodeClose } from "../protocol/close.js";
 import type { DeflateAgreement } from "../protocol/deflate-offer.js";
 import type { Role } from "../protocol/frame.js";
 import { type MessageType, Protocol, type ProtocolEvents } from "../protocol/protocol.js";
-import { Deferred, quiet, rejected } from "./deferred.js";
 import { MessageDeflate } from "./deflate.js";
 import { IncomingDeflate } from "./incoming-deflate.js";
 import { KeepAlive, type KeepAliveHooks } from "./keep-alive.js";
-import { log } from "./logger.js";
 import {
   type CloseMessage,
   type Ending,

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { ConnectionClosedError, HandshakeError, InvalidStateError } from "../errors.js";
+import { log } from "../logger.js";
 import { acceptDeflate } from "../protocol/deflate-offer.js";
 import {
   acceptHeaders,
@@ -8,7 +9,6 @@ import {
   offeredSubprotocols,
 } from "../protocol/handshake.js";
 import { deflateWishes } from "./deflate.js";
-import { log } from "./logger.js";
 import { type ResolvedSocketOptions, resolveSocketOptions, type SocketOptions } from "./options.js";
 import { isHttp2, pendingUpgradeOf, refuse } from "./pending-upgrade.js";
 

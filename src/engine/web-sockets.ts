@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { log } from "./logger.js";
+import { log } from "../logger.js";
 import {
   type ResolvedSocketOptions,
   resolveSocketOptions,
