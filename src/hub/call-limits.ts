@@ -10,11 +10,12 @@ export class CallLimits {
   /**
    * Whether a call may be made now.
    * @param user - The bucket of all connections of this user.
+   * @param method - `undefined` when there is none of the name.
    */
   take(
     limits: HubRateLimits | undefined,
     user: TokenBucket | undefined,
-    method: HubMethod,
+    method: HubMethod | undefined,
     limit: RateLimit | undefined,
   ): boolean {
     if (limits?.connection !== undefined) {
@@ -22,7 +23,7 @@ export class CallLimits {
       if (!this.#connection.take()) return false;
     }
     if (user !== undefined && !user.take()) return false;
-    if (limit === undefined) return true;
+    if (method === undefined || limit === undefined) return true;
     this.#methods ??= new Map();
     let bucket = this.#methods.get(method.name);
     if (bucket === undefined) {

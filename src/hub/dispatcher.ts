@@ -74,6 +74,15 @@ export class Dispatcher {
     method: HubMethod | undefined,
     message: Call,
   ): string | undefined {
+    // First, so that calls of what there is not count too.
+    const { rateLimits } = this.#options;
+    const limit = method && this.#rules(method)?.rateLimit;
+    if ((rateLimits !== undefined || limit !== undefined) && !connection.mayCall(method, limit)) {
+      if (rateLimits?.onExceeded === "close") {
+        connection.disconnect({ error: tooManyCalls.message });
+      }
+      return this.#failedToInvoke(method?.name ?? message.target, tooManyCalls);
+    }
     if (method === undefined) return this.#failedToInvoke(message.target, missing);
     if (message.bindingError !== undefined) {
       return this.#failedToInvoke(
@@ -93,13 +102,6 @@ export class Dispatcher {
           `Invocation provides ${given} argument(s) but target expects ${expected}.`,
         ),
       );
-    }
-    const { rateLimits } = this.#options;
-    const limit = this.#rules(method)?.rateLimit;
-    if ((rateLimits !== undefined || limit !== undefined) && !connection.mayCall(method, limit)) {
-      if (rateLimits?.onExceeded === "close")
-        connection.disconnect({ error: tooManyCalls.message });
-      return this.#failedToInvoke(method.name, tooManyCalls);
     }
     return undefined;
   }

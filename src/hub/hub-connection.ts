@@ -412,7 +412,7 @@ export class HubConnection implements ConnectionReceiver, OutboxOwner {
   }
 
   /** Whether a call may be made now by the rate limits. */
-  mayCall(method: HubMethod, limit: RateLimit | undefined): boolean {
+  mayCall(method: HubMethod | undefined, limit: RateLimit | undefined): boolean {
     const { rateLimits } = this.#handler.options;
     const { userId } = this;
     const user =

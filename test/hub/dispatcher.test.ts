@@ -781,6 +781,15 @@ describe("rate limits", () => {
     assert.ok("result" in (await new FakeClient(handler).invoke("run")));
   });
 
+  it("count calls of what there is not, too", async () => {
+    const client = clientOf(LimitedHub, { rateLimits: { connection: perHour } });
+    for (let count = 0; count < 2; count++) {
+      const { error } = (await client.invoke("missing")) as { error: string };
+      assert.match(error, /Method does not exist/);
+    }
+    assert.deepEqual(await client.invoke("missing"), refused("missing"));
+  });
+
   it("count per user, over all its connections", async () => {
     const handler = handlerOf(LimitedHub, { rateLimits: { user: perHour } });
     const [first, second, other] = ["ada", "ada", "bob"].map(
