@@ -18,6 +18,9 @@ import { Protocol } from "#dist/protocol/protocol.js";
 import { PeerDeflate, readAnswer } from "../conformance/deflate.js";
 import { encodeFrames, type Role } from "../conformance/frames.js";
 import { cuts, frames, payloads, texts } from "./arbitraries.js";
+import { hubConnectionProperties } from "./hub-connections.js";
+import { hubMessageProperties } from "./hub-messages.js";
+import { hubRequestProperties } from "./hub-requests.js";
 import { socketsProperty } from "./sockets.js";
 import { isDocumented, traceOf } from "./trace.js";
 
@@ -340,4 +343,7 @@ export const properties: readonly Property[] = [
   { name: "deflate: messages in fragments, against node:zlib", runs: 500, property: deflated },
   { name: "inflate: spoilt data ends with a violation at worst", runs: 1000, property: spoilt },
   { name: "socket: any operations in any order", runs: 1200, property: socketsProperty },
+  ...hubMessageProperties,
+  ...hubConnectionProperties,
+  ...hubRequestProperties,
 ];
