@@ -32,7 +32,7 @@ console.log(`\n— tests on Node ${process.version} —`);
 run(process.execPath, [
   "--test",
   "--test-concurrency=2",
-  "--test-timeout=180000",
+  "--test-timeout=600000",
   "--test-reporter=spec",
   "--test-reporter-destination=stdout",
   "--test-reporter=./scripts/count-reporter.mjs",
