@@ -439,6 +439,8 @@ function sayAgain(protocol: HubProtocol, list: readonly unknown[]): void {
   const parse: Parse = (input) => protocol.parse(input, Infinity);
   for (const message of list as (HubMessage & { bindingError?: unknown })[]) {
     if (message.bindingError !== undefined) continue;
+    // Nobody says a number that we could not count to.
+    if ("sequenceId" in message && !Number.isSafeInteger(message.sequenceId)) continue;
     const once = bytesOf(protocol, message);
     if (once.length === 0) continue;
     const heard = read(parse, once, [once.length], "", false);
