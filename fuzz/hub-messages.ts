@@ -530,7 +530,12 @@ const handshake = fc.asyncProperty(
 ) as fc.IAsyncProperty<unknown>;
 
 export const hubMessageProperties: readonly Property[] = [
-  { name: "hub handshake: alike however it is cut", runs: 1500, property: handshake },
-  { name: "hub messages, JSON: a value or a HubProtocolError", runs: 1500, property: jsonParser },
-  { name: "hub messages, MessagePack: the same", runs: 1500, property: packParser },
+  { name: "hub handshake: alike however it is cut", runs: 1500, time: 2_000, property: handshake },
+  {
+    name: "hub messages, JSON: a value or a HubProtocolError",
+    runs: 1500,
+    time: 2_000,
+    property: jsonParser,
+  },
+  { name: "hub messages, MessagePack: the same", runs: 1500, time: 2_000, property: packParser },
 ];
