@@ -29,6 +29,8 @@ export interface Property {
   readonly name: string;
   /** Runs in `npm test`, if there is time. */
   readonly runs: number;
+  /** Milliseconds it gets there. Default 5 000. */
+  readonly time?: number;
   readonly property: fc.IAsyncProperty<unknown>;
 }
 

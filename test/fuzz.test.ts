@@ -10,10 +10,10 @@ const seed = Number(process.env.FUZZ_SEED ?? randomInt(2 ** 31));
 console.log(`FUZZ_SEED=${seed}`);
 
 describe(`properties, FUZZ_SEED=${seed}`, () => {
-  for (const { name, runs, property } of properties) {
+  for (const { name, runs, time = 5_000, property } of properties) {
     it(name, async () => {
       // A machine that is busy makes fewer runs, not a failure.
-      await fc.assert(property, { seed, numRuns: runs, interruptAfterTimeLimit: 5_000 });
+      await fc.assert(property, { seed, numRuns: runs, interruptAfterTimeLimit: time });
     });
   }
 });

@@ -191,6 +191,7 @@ export class Outbox implements OutputOwner {
   /** Gives a message to the transport, behind what was written before. */
   #transmit(message: KeptMessage, counted: boolean): void {
     output.flushOf(this);
+    if (!this.#isOpen) return;
     if (counted && this.#kept !== undefined) this.#keep(this.#kept, message);
     if (this.#isPresent) this.#hand(message);
     else if (this.#handler.isKeptTotalOver) this.#owner.lose(tooMuchKept());
@@ -218,7 +219,8 @@ export class Outbox implements OutputOwner {
   sendBacklog(): void {
     const backlog = this.#backlog;
     if (backlog !== undefined) {
-      while (backlog.count > 0 && this.#isFree) {
+      // To send may be to find out that the transport has ended.
+      while (backlog.count > 0 && this.#isOpen && this.#isFree) {
         const { message, counted } = backlog.take();
         this.#transmit(message, counted);
       }
@@ -280,7 +282,8 @@ export class Outbox implements OutputOwner {
   tick(now: number): void {
     if (this.#protocol === undefined || !this.#isPresent) return;
     this.#ping(this.#protocol, now);
-    if (this.#kept !== undefined) this.#acknowledge(this.#kept, now);
+    // The ping may have found out that the transport has ended.
+    if (this.#kept !== undefined && this.#isOpen) this.#acknowledge(this.#kept, now);
   }
 
   #ping(protocol: HubProtocol, now: number): void {

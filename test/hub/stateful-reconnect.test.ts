@@ -507,3 +507,39 @@ describe("stateful reconnect that was not asked for", () => {
     assert.equal(client.connection.allowsReconnect, false);
   });
 });
+
+describe("a transport that ends while something is sent", () => {
+  const setUp = async () => {
+    const handler = handlerOf(makeHub().ResumedHub);
+    const client = new FakeClient(handler, { allowsReconnect: true });
+    await client.invoke("echo", 1);
+    return { handler, client };
+  };
+  const endAtNextSend = (client: FakeClient) => {
+    client.connection.onSend = (connection) => {
+      connection.onSend = undefined;
+      client.end({ cause: "timeout" });
+    };
+  };
+
+  it("ends at a ping with which an acknowledgement is due", async () => {
+    const { client } = await setUp();
+    endAtNextSend(client);
+    client.hub.tick(later(16_000));
+    await client.hub.done;
+  });
+
+  it("leaves nothing kept of what waited", async () => {
+    const { handler, client } = await setUp();
+    client.connection.bufferedBytes = 100_000;
+    client.call("echo", 2);
+    client.call("echo", 3);
+    await turns();
+    endAtNextSend(client);
+    const { length } = client.connection.sent;
+    client.drain();
+    await client.hub.done;
+    assert.equal(client.connection.sent.length, length + 1);
+    assert.equal(handler.kept.bytes, 0);
+  });
+});
