@@ -16,13 +16,14 @@ import {
   defineContract,
   Hub,
   HubError,
-  type HubOptions,
   HubProtocolError,
   hubContext,
   json,
   mapConnection,
   mapHub,
   type RawConnection,
+  type HubOptions,
+  type SharedHubOptions,
   upload,
 } from "halyard/hub";
 import { messagePack } from "halyard/messagepack";
@@ -660,14 +661,18 @@ async function createToken(query: URLSearchParams): Promise<string> {
 const authenticate = async (token: string) => (await jwtVerify(token, key)).payload;
 
 /** What every path of the application has. */
-const common = {
-  supportedProtocols: [json(), messagePack()],
-  enableDetailedErrors: true,
+const ofPaths: ConnectionOptions = {
   disconnectTimeout: 5_000,
   authenticate,
   allowedOrigins: "*",
   logger: quiet,
-} satisfies HubOptions & ConnectionOptions;
+};
+
+const common: SharedHubOptions & ConnectionOptions = {
+  ...ofPaths,
+  supportedProtocols: [json(), messagePack()],
+  enableDetailedErrors: true,
+};
 
 const onWire = {
   ...common,
@@ -749,15 +754,15 @@ function hubs(): Middleware[] {
     map("/quiet-refusing", RefusingHub, { enableDetailedErrors: false }),
     map("/hasty", HastyHub),
     map("/greeting", GreetingHub),
-    mapConnection("/echo", echo, common),
-    mapConnection("/echo-websockets", echo, { ...common, transports: ["WebSockets"] }),
-    mapConnection("/ends", () => {}, common),
+    mapConnection("/echo", echo, ofPaths),
+    mapConnection("/echo-websockets", echo, { ...ofPaths, transports: ["WebSockets"] }),
+    mapConnection("/ends", () => {}, ofPaths),
     mapConnection(
       "/throws",
       async (connection) => {
         for await (const _ of connection) throw new Error("The handler failed.");
       },
-      common,
+      ofPaths,
     ),
     mapConnection(
       "/silent",
@@ -765,7 +770,7 @@ function hubs(): Middleware[] {
         await doorOf(connection.id).opened;
         await echo(connection);
       },
-      common,
+      ofPaths,
     ),
   ];
 }
