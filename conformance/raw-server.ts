@@ -60,7 +60,11 @@ export class RawServer {
 
   /** For clients that ask for a stream of HTTP/2, without TLS. @see RFC 8441 */
   static async listenHttp2(port: number): Promise<RawServer> {
-    const server = createHttp2Server({ settings: { enableConnectProtocol: true } });
+    const server = createHttp2Server({
+      settings: { enableConnectProtocol: true },
+      // In megabytes. Beyond it, which messages of 16 MiB are, streams stand still.
+      maxSessionMemory: 1000,
+    });
     const result = new RawServer(server, "connection");
     server.on("stream", (stream, headers) => result.#arrive(overHttp2(stream, headers)));
     return result.#listen(port);
