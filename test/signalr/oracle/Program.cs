@@ -5,6 +5,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http.Connections;
 using Microsoft.AspNetCore.SignalR;
@@ -21,7 +22,13 @@ builder.WebHost.ConfigureKestrel(kestrel =>
     if (builder.Configuration["certificate"] is { } certificate)
     {
         var both = X509Certificate2.CreateFromPemFile(certificate, builder.Configuration["key"]);
-        kestrel.Listen(IPAddress.Loopback, 0, listen => listen.UseHttps(both));
+        kestrel.Listen(IPAddress.Loopback, 0, listen =>
+        {
+            // As the other server offers it, and because over HTTP/2 the fetch of Node.js 26 throws
+            // where nobody can catch it when a connection has been idle.
+            listen.Protocols = HttpProtocols.Http1;
+            listen.UseHttps(both);
+        });
     }
 });
 
