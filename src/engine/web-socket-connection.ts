@@ -27,7 +27,7 @@ import {
 import { messagesAsStreams } from "./message-streams.js";
 import type { ResolvedSocketOptions } from "./options.js";
 import { type OutgoingData, OutgoingDeflate, sendPlain } from "./outgoing-deflate.js";
-import { type Flushable, flushNow, flushSoon } from "./output.js";
+import { type Flushable, flushBeforeInput, flushNow, flushSoon } from "./output.js";
 import { PreparedMessage } from "./prepared-message.js";
 import { type ByteSink, PushedInput } from "./pushed-input.js";
 import { SendQueue, type SendQueueOwner } from "./send-queue.js";
@@ -653,6 +653,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
 
   #onChunk(chunk: Buffer, end: number): void {
     if (this.#ended !== undefined) return;
+    flushBeforeInput();
     this.#keepAlive.noteInput();
     if (this.#unparsed === undefined) this.#parse(chunk, end, false);
     else this.#parseKept(Buffer.concat([this.#unparsed, chunk.subarray(0, end)]));

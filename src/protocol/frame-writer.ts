@@ -7,7 +7,7 @@ import { applyMask } from "./mask.js";
  * connection sends in one turn leaves in one write. A connection's bytes are contiguous unless
  * another connection wrote in between; then they are several chunks.
  */
-const slabSize = 64 * 1024;
+export const slabSize = 64 * 1024;
 /** From here on a payload is handed over as it is: a copy would cost more than a second chunk. */
 export const copyLimit = 16 * 1024;
 
@@ -23,6 +23,11 @@ export function releaseSlab(isFree: boolean): void {
   if (slabUsed === 0) return;
   if (!isFree) slab = Buffer.allocUnsafeSlow(slabSize);
   slabUsed = 0;
+}
+
+/** Bytes of the slab that are in use. */
+export function slabUse(): number {
+  return slabUsed;
 }
 
 const keyPool = new Int32Array(1024);
