@@ -8,12 +8,14 @@ export interface WriteHandle {
   writev(request: WriteRequest, chunks: Uint8Array[], areAllBuffers: true): number;
 }
 
-/** Node's object for one write; `oncomplete` is called only if it was not done at once. */
+/** Node's object for one write. */
 interface WriteRequest {
-  oncomplete: (status: number) => void;
-  owner: WriteOwner;
+  /** -1 as long as no write under way belongs to it. */
+  getAsyncId(): number;
+  oncomplete?: (status: number) => void;
+  owner?: WriteOwner;
   /** Keeps the bytes alive until they are written. */
-  output: Uint8Array | Uint8Array[];
+  output?: Uint8Array | Uint8Array[];
 }
 
 /** Who is told when a write is done that took its time. */
@@ -24,9 +26,11 @@ export interface WriteOwner {
 
 /** Node's class of the requests, once a write has shown it; `null` where there is none. */
 let requestClass: (new () => WriteRequest) | null | undefined;
+/** A request that no write needs: most are done at once, and then the next one takes it too. */
+let spare: WriteRequest | undefined;
 
 function onComplete(this: WriteRequest, status: number): void {
-  this.owner.onWriteComplete(status);
+  this.owner?.onWriteComplete(status);
 }
 
 /**
@@ -49,7 +53,8 @@ export function writeHandleOf(socket: Duplex): WriteHandle | undefined {
     handle.writeBuffer = writeBuffer;
     // Newer Nodes make a request only when one is needed, and are quick enough by themselves.
     const found = (request as object | null)?.constructor as (new () => WriteRequest) | undefined;
-    requestClass = found?.name === "WriteWrap" ? found : null;
+    const isKnown = found?.name === "WriteWrap" && "getAsyncId" in found.prototype;
+    requestClass = isKnown ? found : null;
     return writeBuffer.call(handle, request, chunk);
   };
   return undefined;
@@ -67,12 +72,19 @@ export function writeTo(
   output: Uint8Array | Uint8Array[],
   owner: WriteOwner,
 ): number {
-  // Not used twice, though most are done at once: whether one was cannot be told for certain.
-  const request = new (requestClass as new () => WriteRequest)();
-  request.oncomplete = onComplete;
-  request.owner = owner;
-  request.output = output;
-  return output instanceof Uint8Array
-    ? handle.writeBuffer(request, output)
-    : handle.writev(request, output, true);
+  spare ??= new (requestClass as new () => WriteRequest)();
+  const request = spare;
+  const status =
+    output instanceof Uint8Array
+      ? handle.writeBuffer(request, output)
+      : handle.writev(request, output, true);
+  // Only a write that goes on takes the request, and with it an id; the size of the queue would not
+  // tell, since a write may have emptied it and still owe its callback.
+  if (request.getAsyncId() !== -1) {
+    spare = undefined;
+    request.oncomplete = onComplete;
+    request.owner = owner;
+    request.output = output;
+  }
+  return status;
 }
