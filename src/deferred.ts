@@ -14,18 +14,22 @@ export function quiet<T>(promise: Promise<T>): Promise<T> {
   return promise;
 }
 
+type Resolve<T> = (value: T) => void;
+type Reject = (reason: unknown) => void;
+
+let lastResolve: Resolve<never>;
+let lastReject: Reject;
+/** One function for all, so that a `Deferred` needs no closure of its own to get at the two. */
+function remember(resolve: Resolve<never>, reject: Reject): void {
+  lastResolve = resolve;
+  lastReject = reject;
+}
+
 /** A promise and the means to settle it; see {@link rejected} for its rejections. */
 export class Deferred<T> {
-  readonly promise: Promise<T>;
-  resolve!: (value: T) => void;
-  #reject!: (reason: unknown) => void;
-
-  constructor() {
-    this.promise = new Promise<T>((resolve, reject) => {
-      this.resolve = resolve;
-      this.#reject = reject;
-    });
-  }
+  readonly promise = new Promise<T>(remember as (resolve: Resolve<T>, reject: Reject) => void);
+  readonly resolve = lastResolve as Resolve<T>;
+  readonly #reject = lastReject;
 
   reject(reason: unknown): void {
     this.promise.catch(ignore);

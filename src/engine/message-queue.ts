@@ -1,8 +1,10 @@
+import { Buffer } from "node:buffer";
 import { Deferred, rejected } from "../deferred.js";
 import { type CloseInfo, InvalidStateError } from "../errors.js";
 import type { MessageType } from "../protocol/protocol.js";
 import { decodeUtf8 } from "../protocol/shared-input.js";
 import { Gathering } from "./gathering.js";
+import { copyOf, copyToSlab, viewOf } from "./message-memory.js";
 import type { PushedInput } from "./pushed-input.js";
 
 /** A whole text message. */
@@ -45,21 +47,20 @@ export interface MessageQueueOwner {
   onEndReached(ending: Ending, byIteration: boolean): void;
 }
 
-/**
- * Bytes up to this many are made messages at once, if nobody waits for them yet; for more it costs
- * less to copy them together with their neighbours. Text is never copied, only decoded.
- */
-const eagerSize = 128;
 /** What an unread piece costs besides its bytes. */
 const pieceOverhead = 128;
+
+/** A piece of a message that nobody has received yet. */
 interface Piece {
   readonly type: MessageType;
+  /** A whole text message, decoded as it came; then the piece has no bytes. */
+  text: string | undefined;
+  /** The bytes are `chunk[start..end)`. */
   chunk: Buffer;
   start: number;
   end: number;
   /** Bytes of its frame that follow. */
   readonly announced: number;
-  readonly isAscii: boolean;
   readonly endsFrame: boolean;
   readonly endsMessage: boolean;
 }
@@ -77,7 +78,9 @@ interface PendingReceive {
   type: MessageType | undefined;
 }
 
-const noBuffer = new Uint8Array(0);
+const noBuffer = Buffer.alloc(0);
+/** Places for pieces that an empty queue keeps. */
+const mostSpare = 64;
 
 /**
  * Pieces of frames on one side, receives on the other: whole messages or piecewise.
@@ -85,31 +88,39 @@ const noBuffer = new Uint8Array(0);
  * With a receive waiting, a message is gathered as it comes (up to `maxMessageSize`, which the
  * protocol watches). Without one, pieces wait up to the receive window; then {@link isFull} tells
  * the owner to stop reading. At most one receive waits at a time, and then nothing is unread.
+ *
+ * Bytes are copied at most twice: by {@link keep} into memory that connections share, all that one
+ * read has brought at once, and if nobody has received them at the end of the turn, by {@link own}.
  */
 export class MessageQueue {
   readonly #owner: MessageQueueOwner;
   readonly #window: number;
   /**
-   * Unread messages that came in one piece, decoded as they came, from `#nextMessage` on; the
-   * pieces come behind all of them. That costs less than to keep a piece and decode it later, but
-   * is of no use to who receives piecewise, hence only while the latest receive was for a message.
+   * Unread pieces, from `#head` to `#tail`; made with the first. The places are used again, since to
+   * shorten an array costs more than the rest of a receive.
    */
-  #messages: Message[] = [];
-  #nextMessage = 0;
+  #pieces: (Piece | undefined)[] | undefined;
+  #head = 0;
+  #tail = 0;
+  #unread = 0;
+  #pending: PendingReceive | undefined;
+  /**
+   * Whether the latest receive was for a message: then text is decoded where it lies, which costs
+   * less than to keep its bytes, but is of no use to who receives piecewise.
+   */
   #wantsMessages = false;
   /** Whether the latest piece left its message open. */
   #isInMessage = false;
-  /** Unread pieces, from `#head` on. */
-  #pieces: Piece[] = [];
-  #head = 0;
-  /** Index up to which pieces lie in memory of their own. */
-  #keptUpTo = 0;
-  #unread = 0;
+  #isRefusing = false;
+  /** The chunk of the present read, and the part of it that unread pieces lie in. */
+  #lent: Buffer | undefined;
+  #lentStart = 0;
+  #lentEnd = 0;
+  /** Whether unread pieces may lie in memory that connections share. */
+  #isSharing = false;
   #gathering: Gathering | undefined;
-  #pending: PendingReceive | undefined;
   #ending: Ending | undefined;
   #endWasReached = false;
-  #isRefusing = false;
 
   /** @param window - Unread bytes, overhead counted, that make the queue full. */
   constructor(owner: MessageQueueOwner, window: number) {
@@ -141,6 +152,11 @@ export class MessageQueue {
     return this.#gathering?.capacity ?? 0;
   }
 
+  /** Whether {@link own} has something to do. */
+  get isSharing(): boolean {
+    return this.#isSharing;
+  }
+
   // --- from the protocol ---
 
   /**
@@ -161,22 +177,31 @@ export class MessageQueue {
     endsMessage: boolean,
   ): void {
     const pending = this.#pending;
-    const isWhole = endsMessage && !this.#isInMessage;
+    const isMessage = endsMessage && !this.#isInMessage && this.#wantsMessages;
     this.#isInMessage = !endsMessage;
-    // The two usual cases, without a piece in between: a whole message meets a waiting receive, or
-    // comes before it.
-    const isEager = pending !== undefined || type === "text" || end - start <= eagerSize;
-    if (isWhole && isEager && this.#wantsMessages && this.#head === this.#pieces.length) {
-      const message = copied(type, chunk, start, end, isAscii);
-      if (pending !== undefined) {
-        this.#settle(pending).resolve(answer(pending.kind, message));
-      } else {
-        this.#messages.push(message);
-        this.#unread += message.data.length + pieceOverhead;
-      }
+    if (isMessage && pending !== undefined) {
+      this.#settle(pending).resolve(
+        answer(
+          pending.kind,
+          type === "text"
+            ? { type, data: decode(chunk, start, end, isAscii) }
+            : { type, data: viewOfCopy(chunk, start, end) },
+        ),
+      );
       return;
     }
-    this.#pieces.push({ type, chunk, start, end, announced, isAscii, endsFrame, endsMessage });
+    if (isMessage && type === "text") {
+      const text = decode(chunk, start, end, isAscii);
+      this.#append(wholePiece(type, text, noBuffer));
+      this.#unread += text.length + pieceOverhead;
+      return;
+    }
+    if (this.#lent === undefined) {
+      this.#lent = chunk;
+      this.#lentStart = start;
+    }
+    this.#lentEnd = end;
+    this.#append({ type, text: undefined, chunk, start, end, announced, endsFrame, endsMessage });
     this.#unread += end - start + pieceOverhead;
     if (pending === undefined) return;
     const result = this.#take(pending);
@@ -193,12 +218,11 @@ export class MessageQueue {
 
   /** Drops everything unread. A waiting receive goes on waiting. */
   discard(): void {
-    this.#messages = [];
-    this.#nextMessage = 0;
-    this.#pieces = [];
-    this.#head = 0;
-    this.#keptUpTo = 0;
+    this.#pieces = undefined;
+    this.#head = this.#tail = 0;
     this.#unread = 0;
+    this.#lent = undefined;
+    this.#isSharing = false;
     this.#gathering = undefined;
   }
 
@@ -207,20 +231,38 @@ export class MessageQueue {
    * one copy of some bytes more is cheaper than many.
    */
   keep(): void {
-    const from = Math.max(this.#head, this.#keptUpTo);
-    const pieces = this.#pieces;
-    this.#keptUpTo = pieces.length;
-    if (from === pieces.length) return;
-    const first = pieces[from] as Piece;
-    const base = first.start;
-    const { end } = pieces[pieces.length - 1] as Piece;
-    const copy = Buffer.allocUnsafeSlow(end - base);
-    first.chunk.copy(copy, 0, base, end);
-    for (let index = from; index < pieces.length; index++) {
+    const lent = this.#lent;
+    if (lent === undefined) return;
+    this.#lent = undefined;
+    if (this.#head === this.#tail) return;
+    this.#isSharing = true;
+    const { chunk, start } = copyToSlab(lent, this.#lentStart, this.#lentEnd);
+    const shift = start - this.#lentStart;
+    const pieces = this.#pieces as Piece[];
+    for (let index = this.#head; index < this.#tail; index++) {
       const piece = pieces[index] as Piece;
-      piece.chunk = copy;
-      piece.start -= base;
-      piece.end -= base;
+      if (piece.chunk === lent) moveTo(piece, chunk, shift);
+    }
+  }
+
+  /**
+   * Gives what is unread memory of its own, so that a few bytes that nobody receives do not keep
+   * what connections share: to be called at the end of the turn.
+   */
+  own(): void {
+    this.#isSharing = false;
+    const pieces = this.#pieces as Piece[];
+    let index = this.#head;
+    while (index < this.#tail) {
+      const { chunk, start } = pieces[index] as Piece;
+      let next = index + 1;
+      while (next < this.#tail && pieces[next]?.chunk === chunk) next++;
+      const { end } = pieces[next - 1] as Piece;
+      if (end - start < chunk.length) {
+        const copy = copyOf(chunk, start, end);
+        for (; index < next; index++) moveTo(pieces[index] as Piece, copy, -start);
+      }
+      index = next;
     }
   }
 
@@ -239,9 +281,9 @@ export class MessageQueue {
 
   /** Gives the oldest unread piece away. @returns Whether there was one. */
   handTo(pushed: PushedInput): boolean {
-    this.#useAsPieces();
     const piece = this.#shift();
     if (piece === undefined) return false;
+    encodeText(piece);
     pushed.push(piece.chunk, piece.start, piece.end, piece.endsMessage);
     return true;
   }
@@ -250,19 +292,38 @@ export class MessageQueue {
 
   /** The next whole message, or the Close frame behind the last one. */
   receiveMessage(signal: AbortSignal | undefined): Promise<Message | CloseMessage> {
-    return this.#receive("message", noBuffer, signal) as Promise<Message | CloseMessage>;
+    if (signal?.aborted) return rejected(signal.reason);
+    const message = this.#nextWhole();
+    return message === undefined
+      ? (this.#receive("message", noBuffer, signal) as Promise<Message | CloseMessage>)
+      : Promise.resolve(message);
   }
 
   /** The next whole message in the form in which an async iterator gives it. */
   next(): Promise<IteratorResult<Message, undefined>> {
-    return this.#receive("iteration", noBuffer, undefined) as Promise<
-      IteratorResult<Message, undefined>
-    >;
+    const message = this.#nextWhole();
+    return message === undefined
+      ? (this.#receive("iteration", noBuffer, undefined) as Promise<
+          IteratorResult<Message, undefined>
+        >)
+      : Promise.resolve({ done: false, value: message });
   }
 
   /** The next bytes of the current message, of one frame at most. */
   receivePiece(buffer: Uint8Array, signal: AbortSignal | undefined): Promise<ReceiveResult> {
+    if (signal?.aborted) return rejected(signal.reason);
     return this.#receive("piece", buffer, signal) as Promise<ReceiveResult>;
+  }
+
+  /** A message that is wholly there: nothing has to be set up for it. No receive waits then. */
+  #nextWhole(): Message | undefined {
+    if (this.#head === this.#tail || this.#isRefusing) return undefined;
+    const piece = this.#pieces?.[this.#head] as Piece;
+    if (!piece.endsMessage) return undefined;
+    this.#wantsMessages = true;
+    this.#shift();
+    this.#owner.onWanted();
+    return messageOf(piece);
   }
 
   #receive(
@@ -271,16 +332,7 @@ export class MessageQueue {
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
     if (this.#pending !== undefined || this.#isRefusing) return rejected(receivePending());
-    if (signal?.aborted) return rejected(signal.reason);
     this.#wantsMessages = kind !== "piece";
-    if (kind === "piece") {
-      this.#useAsPieces();
-    } else if (this.#messages.length > 0 || this.#pieces[this.#head]?.endsMessage) {
-      // A whole message waits already, so nothing has to be set up.
-      const message = this.#nextWhole() ?? (this.#takeMessage() as Message);
-      this.#owner.onWanted();
-      return Promise.resolve(answer(kind, message));
-    }
     const onAbort = signal && (() => this.#abort(pending));
     const pending: PendingReceive = {
       kind,
@@ -309,54 +361,24 @@ export class MessageQueue {
 
   #takeMessage(): Message | undefined {
     let piece = this.#shift();
-    if (piece?.endsMessage && this.#gathering === undefined) {
-      return decode(piece.type, piece.chunk, piece.start, piece.end, piece.isAscii);
-    }
+    if (piece?.endsMessage && this.#gathering === undefined) return messageOf(piece);
     for (; piece !== undefined; piece = this.#shift()) {
       this.#gathering ??= new Gathering(piece.type);
       this.#gathering.add(piece.chunk, piece.start, piece.end, piece.announced);
       if (!piece.endsMessage) continue;
       const { type } = this.#gathering;
-      const bytes = this.#gathering.takeBytes();
+      const data = this.#gathering.takeBytes();
       this.#gathering = undefined;
-      return decode(type, bytes, 0, bytes.length, false);
+      return type === "text" ? { type, data: decode(data, 0, data.length, false) } : { type, data };
     }
     return undefined;
   }
 
-  #nextWhole(): Message | undefined {
-    const messages = this.#messages;
-    const message = messages[this.#nextMessage];
-    if (message === undefined) return undefined;
-    this.#unread -= message.data.length + pieceOverhead;
-    if (++this.#nextMessage === messages.length) {
-      messages.length = 0;
-      this.#nextMessage = 0;
-    }
-    return message;
-  }
-
-  /** Makes pieces of the messages that were decoded for somebody else. */
-  #useAsPieces(): void {
-    if (this.#messages.length === 0) return;
-    const unread = this.#pieces.slice(this.#head);
-    this.#pieces = [];
-    this.#head = 0;
-    for (let message = this.#nextWhole(); message !== undefined; message = this.#nextWhole()) {
-      const { type } = message;
-      const chunk = type === "text" ? Buffer.from(message.data, "utf8") : message.data;
-      const flags = { announced: 0, isAscii: false, endsFrame: true, endsMessage: true };
-      this.#pieces.push({ type, chunk, start: 0, end: chunk.length, ...flags });
-      this.#unread += chunk.length + pieceOverhead;
-    }
-    this.#pieces.push(...unread);
-    this.#keptUpTo = this.#pieces.length;
-  }
-
   #takePiece(pending: PendingReceive): ReceiveResult | undefined {
     const { buffer } = pending;
-    let piece = this.#pieces[this.#head];
-    for (; piece !== undefined; piece = this.#pieces[this.#head]) {
+    let piece = this.#pieces?.[this.#head];
+    for (; piece !== undefined; piece = this.#pieces?.[this.#head]) {
+      this.#unread += encodeText(piece);
       const { type, chunk, endsFrame, endsMessage } = piece;
       const count = Math.min(buffer.length - pending.filled, piece.end - piece.start);
       chunk.copy(buffer, pending.filled, piece.start, piece.start + count);
@@ -375,15 +397,22 @@ export class MessageQueue {
     return undefined;
   }
 
+  #append(piece: Piece): void {
+    this.#pieces ??= [];
+    this.#pieces[this.#tail++] = piece;
+  }
+
   #shift(): Piece | undefined {
-    const piece = this.#pieces[this.#head];
-    if (piece === undefined) return undefined;
-    this.#unread -= piece.end - piece.start + pieceOverhead;
-    this.#head++;
-    if (this.#head === this.#pieces.length) {
-      this.#pieces.length = 0;
-      this.#head = 0;
-      this.#keptUpTo = 0;
+    if (this.#head === this.#tail) return undefined;
+    const pieces = this.#pieces as (Piece | undefined)[];
+    const piece = pieces[this.#head] as Piece;
+    pieces[this.#head++] = undefined;
+    this.#unread -= sizeOf(piece) + pieceOverhead;
+    if (this.#head === this.#tail) {
+      this.#head = this.#tail = 0;
+      this.#lent = undefined;
+      this.#isSharing = false;
+      if (pieces.length > mostSpare) this.#pieces = undefined;
     }
     return piece;
   }
@@ -402,13 +431,11 @@ export class MessageQueue {
     this.#settle(pending).reject(pending.signal?.reason);
   }
 
-  /** @param bytes - Taken from a frame of which more is to come, so that nothing is unread. */
+  /** @param chunk - Taken from a frame of which more is to come, so that nothing is unread. */
   #putBack(type: MessageType, chunk: Buffer): void {
     const end = chunk.length;
-    const rest = { announced: 0, isAscii: false, endsFrame: false, endsMessage: false };
-    this.#pieces = [{ type, chunk, start: 0, end, ...rest }];
-    this.#head = 0;
-    this.#keptUpTo = 1;
+    const rest = { announced: 0, endsFrame: false, endsMessage: false };
+    this.#append({ type, text: undefined, chunk, start: 0, end, ...rest });
     this.#unread = end + pieceOverhead;
   }
 
@@ -442,29 +469,43 @@ function answer(kind: PendingReceive["kind"], message: Message): unknown {
   return kind === "message" ? message : { done: false, value: message };
 }
 
-/** A message out of memory that will be used again. */
-function copied(
-  type: MessageType,
-  chunk: Buffer,
-  start: number,
-  end: number,
-  isAscii: boolean,
-): Message {
-  if (type === "text") return decode(type, chunk, start, end, isAscii);
-  const data = Buffer.allocUnsafe(end - start);
-  chunk.copy(data, 0, start, end);
-  return { type, data };
+function wholePiece(type: MessageType, text: string | undefined, chunk: Buffer): Piece {
+  const flags = { announced: 0, endsFrame: true, endsMessage: true };
+  return { type, text, chunk, start: 0, end: chunk.length, ...flags };
 }
 
-/** A message out of memory of its own. */
-function decode(
-  type: MessageType,
-  chunk: Buffer,
-  start: number,
-  end: number,
-  isAscii: boolean,
-): Message {
+function sizeOf({ text, start, end }: Piece): number {
+  return text === undefined ? end - start : text.length;
+}
+
+function moveTo(piece: Piece, chunk: Buffer, shift: number): void {
+  piece.chunk = chunk;
+  piece.start += shift;
+  piece.end += shift;
+}
+
+/** Gives bytes to text that was decoded for somebody else. @returns By how much the size grew. */
+function encodeText(piece: Piece): number {
+  const { text } = piece;
+  if (text === undefined) return 0;
+  piece.text = undefined;
+  piece.chunk = Buffer.from(text, "utf8");
+  piece.end = piece.chunk.length;
+  return piece.end - text.length;
+}
+
+/** The message that `piece` is the whole, or the rest, of. */
+function messageOf({ type, text, chunk, start, end }: Piece): Message {
   return type === "text"
-    ? { type, data: isAscii ? chunk.toString("latin1", start, end) : decodeUtf8(chunk, start, end) }
-    : { type, data: chunk.subarray(start, end) };
+    ? { type, data: text ?? decode(chunk, start, end, false) }
+    : { type, data: viewOf(chunk, start, end) };
+}
+
+function viewOfCopy(source: Buffer, from: number, to: number): Buffer {
+  const { chunk, start } = copyToSlab(source, from, to);
+  return viewOf(chunk, start, start + to - from);
+}
+
+function decode(chunk: Buffer, start: number, end: number, isAscii: boolean): string {
+  return isAscii ? chunk.toString("latin1", start, end) : decodeUtf8(chunk, start, end);
 }

@@ -675,7 +675,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
         ? chunk.subarray(used, end)
         : Buffer.copyBytesFrom(chunk, used, end - used);
     }
-    if (this.#protocol.outputSize > 0) this.#scheduleFlush();
+    if (this.#protocol.outputSize > 0 || this.#queue.isSharing) this.#scheduleFlush();
     const { memoryBudget } = this.#options;
     if (this.#account() > 0 && memoryBudget.used > memoryBudget.limit) {
       this.#queue.discard();
@@ -821,6 +821,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
 
   #flush(): boolean {
     this.#isFlushScheduled = false;
+    if (this.#queue.isSharing) this.#queue.own();
     const output = this.#protocol.takeOutput();
     if (output === undefined || this.#socket.destroyed) return true;
     const isFree = this.#sends.write(output);

@@ -1,4 +1,5 @@
 import { randomFillSync } from "node:crypto";
+import { copyRange } from "./copy-range.js";
 import { headerLengthFor, maxHeaderBytes, writeHeader } from "./frame.js";
 import { applyMask } from "./mask.js";
 
@@ -96,7 +97,7 @@ export class FrameWriter {
     if (length < copyLimit) {
       const at = this.#reserve(length + maxHeaderBytes);
       const start = at + headerLengthFor(length, this.#isMasking);
-      slab.set(payload, start);
+      copyRange(payload, 0, length, slab, start);
       this.#finish(at, first, start, length);
       return false;
     }
@@ -212,21 +213,4 @@ export class FrameWriter {
     else if (this.#chunks === undefined) this.#chunks = [this.#first, chunk];
     else this.#chunks.push(chunk);
   }
-}
-
-/** Below this many bytes a loop is over sooner than the view is made that `set` and `copy` need. */
-const viewFrom = 128;
-
-function copyRange(
-  source: Uint8Array,
-  start: number,
-  end: number,
-  target: Uint8Array,
-  at: number,
-): void {
-  if (end - start >= viewFrom) {
-    target.set(start === 0 && end === source.length ? source : source.subarray(start, end), at);
-    return;
-  }
-  for (let from = start, to = at; from < end; from++, to++) target[to] = source[from] as number;
 }
