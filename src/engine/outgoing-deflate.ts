@@ -123,7 +123,9 @@ export function sendPlain(
   data: OutgoingData,
   endsMessage: boolean,
 ): boolean {
-  if (!(data instanceof PreparedMessage)) return protocol.sendData(type, data, endsMessage);
+  if (typeof data === "string" || data instanceof Uint8Array) {
+    return protocol.sendData(type, data, endsMessage);
+  }
   if (protocol.isSendingFragments) throw fragmentsOpen();
   // A client masks each frame anew, so that it shares nothing.
   if (protocol.role === "client") return protocol.sendData(type, data.bytes, true);

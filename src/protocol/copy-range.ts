@@ -1,4 +1,5 @@
-/** Below this many bytes a loop is over sooner than the view is made that `set` needs. */
+/** Below this many bytes a loop is over sooner than a call of `set`, or than the view it may need. */
+const setFrom = 24;
 const viewFrom = 64;
 
 /** Copies `source[start..end)` to `target` from `at` on. */
@@ -9,9 +10,10 @@ export function copyRange(
   target: Uint8Array,
   at: number,
 ): void {
-  if (end - start < viewFrom) {
+  const isWhole = start === 0 && end === source.length;
+  if (end - start < (isWhole ? setFrom : viewFrom)) {
     for (let from = start, to = at; from < end; from++, to++) target[to] = source[from] as number;
-  } else if (start === 0 && end === source.length) {
+  } else if (isWhole) {
     target.set(source, at);
   } else {
     // Half of what `subarray` of a Buffer takes on Node 20.

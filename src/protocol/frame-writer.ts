@@ -1,4 +1,5 @@
 import { randomFillSync } from "node:crypto";
+import { BufferView } from "./buffer-view.js";
 import { copyRange } from "./copy-range.js";
 import { headerLengthFor, maxHeaderBytes, writeHeader } from "./frame.js";
 import { applyMask } from "./mask.js";
@@ -13,7 +14,15 @@ export const slabSize = 64 * 1024;
 export const copyLimit = 16 * 1024;
 
 let slab = Buffer.allocUnsafeSlow(slabSize);
+/** Its memory: to ask a Buffer for it costs as much as to copy a small frame. */
+let slabMemory = slab.buffer;
 let slabUsed = 0;
+
+function renewSlab(): void {
+  slab = Buffer.allocUnsafeSlow(slabSize);
+  slabMemory = slab.buffer;
+  slabUsed = 0;
+}
 
 /**
  * Ends the use of everything taken from the slab so far.
@@ -22,8 +31,8 @@ let slabUsed = 0;
  */
 export function releaseSlab(isFree: boolean): void {
   if (slabUsed === 0) return;
-  if (!isFree) slab = Buffer.allocUnsafeSlow(slabSize);
-  slabUsed = 0;
+  if (isFree) slabUsed = 0;
+  else renewSlab();
 }
 
 /** Bytes of the slab that are in use. */
@@ -41,6 +50,12 @@ function nextMaskingKey(): number {
     keysUsed = 0;
   }
   return keyPool[keysUsed++] as number;
+}
+
+function viewOf(bytes: Buffer, start: number, end: number): Buffer {
+  return bytes === slab
+    ? new BufferView(slabMemory, start, end - start)
+    : bytes.subarray(start, end);
 }
 
 /** Encodes frames and collects them until they are taken. Holds no memory while it is empty. */
@@ -158,14 +173,15 @@ export class FrameWriter {
     }
     slabUsed = at;
     this.#slab = undefined;
-    return slab.subarray(start, at);
+    return viewOf(slab, start, at);
   }
 
   /** Room for `bytes` at the returned index of the slab, continuing our chunk where possible. */
   #reserve(bytes: number): number {
     if (slabSize - slabUsed < bytes) {
-      slab = Buffer.allocUnsafeSlow(slabSize);
-      slabUsed = 0;
+      // What was written so far lies in the slab that is left behind.
+      this.#endChunk();
+      renewSlab();
     }
     if (this.#slab !== slab || this.#end !== slabUsed) {
       this.#endChunk();
@@ -177,10 +193,18 @@ export class FrameWriter {
 
   /** Writes header and mask around a payload that already lies at `start`. */
   #finish(at: number, first: number, start: number, length: number): void {
-    const key = this.#isMasking ? nextMaskingKey() : undefined;
-    writeHeader(slab, at, first, length, key);
-    if (key !== undefined) applyMask(slab, start, start + length, key, 0);
     const end = start + length;
+    if (this.#isMasking) {
+      const key = nextMaskingKey();
+      writeHeader(slab, at, first, length, key);
+      applyMask(slab, start, end, key, 0);
+    } else if (length < 126) {
+      // As `writeHeader` does it; a call less in the most usual case.
+      slab[at] = first;
+      slab[at + 1] = length;
+    } else {
+      writeHeader(slab, at, first, length, undefined);
+    }
     this.size += end - at;
     slabUsed = this.#end = end;
   }
@@ -203,7 +227,7 @@ export class FrameWriter {
 
   #endChunk(): void {
     if (this.#slab !== undefined && this.#end > this.#start) {
-      this.#push(this.#slab.subarray(this.#start, this.#end));
+      this.#push(viewOf(this.#slab, this.#start, this.#end));
     }
     this.#start = this.#end;
   }

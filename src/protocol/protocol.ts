@@ -50,6 +50,10 @@ const wholeText = 0x81;
 const wholeBinary = 0x82;
 const maskBit = 0x80;
 
+function opcodeOf(type: MessageType): number {
+  return type === "text" ? Opcode.text : Opcode.binary;
+}
+
 /** Limits and agreements of one connection. */
 export interface ProtocolOptions {
   readonly role: Role;
@@ -330,7 +334,7 @@ export class Protocol implements HeaderRules {
     // RSV1 stands on a message's first frame only (RFC 7692 §6.1).
     const first = continues
       ? firstByte(Opcode.continuation, endsMessage)
-      : firstByte(Opcode[type], endsMessage, isCompressed);
+      : firstByte(opcodeOf(type), endsMessage, isCompressed);
     if (typeof data !== "string") return this.#writer.writeBytes(first, data);
     this.#writer.writeText(first, data);
     return false;
@@ -338,7 +342,7 @@ export class Protocol implements HeaderRules {
 
   /** Adds a whole message, `source[start..end)`, which is copied. */
   sendRange(type: MessageType, source: Uint8Array, start: number, end: number): void {
-    this.#writer.writeRange(firstByte(Opcode[type], true), source, start, end);
+    this.#writer.writeRange(firstByte(opcodeOf(type), true), source, start, end);
   }
 
   /** Whether a message was begun with `sendData` and not ended. */
