@@ -66,16 +66,22 @@ interface Piece {
 }
 
 /** The one receive that may wait. */
-interface PendingReceive {
+class PendingReceive extends Deferred<unknown> {
   /** The form in which it wants its answer. */
   readonly kind: "message" | "iteration" | "piece";
-  readonly answer: Deferred<unknown>;
   readonly signal: AbortSignal | undefined;
-  readonly onAbort: (() => void) | undefined;
+  onAbort: (() => void) | undefined;
   /** For `"piece"`: where the bytes go, how many are there, and what they are. */
   readonly buffer: Uint8Array;
-  filled: number;
+  filled = 0;
   type: MessageType | undefined;
+
+  constructor(kind: PendingReceive["kind"], buffer: Uint8Array, signal: AbortSignal | undefined) {
+    super();
+    this.kind = kind;
+    this.buffer = buffer;
+    this.signal = signal;
+  }
 }
 
 const noBuffer = Buffer.alloc(0);
@@ -333,23 +339,17 @@ export class MessageQueue {
   ): Promise<unknown> {
     if (this.#pending !== undefined || this.#isRefusing) return rejected(receivePending());
     this.#wantsMessages = kind !== "piece";
-    const onAbort = signal && (() => this.#abort(pending));
-    const pending: PendingReceive = {
-      kind,
-      answer: new Deferred<unknown>(),
-      signal,
-      onAbort,
-      buffer,
-      filled: 0,
-      type: undefined,
-    };
+    const pending = new PendingReceive(kind, buffer, signal);
     this.#pending = pending;
-    if (onAbort) signal.addEventListener("abort", onAbort, { once: true });
+    if (signal !== undefined) {
+      pending.onAbort = () => this.#abort(pending);
+      signal.addEventListener("abort", pending.onAbort, { once: true });
+    }
     const result = this.#take(pending);
     if (result !== undefined) this.#settle(pending).resolve(result);
     else if (this.#ending !== undefined) this.#settleWith(this.#ending, pending);
     this.#owner.onWanted();
-    return pending.answer.promise;
+    return pending.promise;
   }
 
   /** What answers `pending`, if it is wholly there; what is there of it is taken in any case. */
@@ -442,7 +442,7 @@ export class MessageQueue {
   #settle(pending: PendingReceive): Deferred<unknown> {
     this.#pending = undefined;
     if (pending.onAbort) pending.signal?.removeEventListener("abort", pending.onAbort);
-    return pending.answer;
+    return pending;
   }
 
   #settleWith(ending: Ending, pending: PendingReceive): void {

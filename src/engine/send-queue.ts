@@ -3,7 +3,7 @@ import { getSystemErrorName } from "node:util";
 import { Deferred } from "../deferred.js";
 import { type HalyardError, SendBufferFullError } from "../errors.js";
 import type { MemoryBudget } from "./memory-budget.js";
-import { type WriteHandle, type WriteOwner, writeHandleOf, writeTo } from "./socket-writer.js";
+import { isHandleOf, type WriteHandle, type WriteOwner, writeHandleOf, writeTo } from "./socket-writer.js";
 
 /** What a waiting `send` costs besides its bytes. */
 const waiterOverhead = 256;
@@ -78,23 +78,30 @@ export class SendQueue implements WriteOwner {
   /**
    * Gives output to the socket, several chunks together in one write where it can.
    *
-   * @returns Whether the kernel has all of it, so that the memory may be used again.
+   * What is given to a socket that is destroyed is dropped.
+   * @returns Whether nobody needs the memory any more: the kernel has all of it.
    */
   write(output: Uint8Array | Uint8Array[]): boolean {
-    if (this.#handle !== undefined || this.#leavesStream()) this.#writeToHandle(output);
-    else this.#writeToStream(output);
+    const handle = this.#handle ?? this.#leaveStream();
+    if (handle === undefined) {
+      if (this.#socket.destroyed) return true;
+      this.#writeToStream(output);
+    } else {
+      // To ask the stream whether it is destroyed would cost a look at two more objects.
+      if (!isHandleOf(this.#socket, handle)) return true;
+      this.#writeToHandle(handle, output);
+    }
     return this.#isTcp && this.held === 0;
   }
 
   /** Once nothing waits in the stream, and its handle is known, the stream is done without. */
-  #leavesStream(): boolean {
-    if (!this.#isTcp || this.#socket.writableLength > 0) return false;
+  #leaveStream(): WriteHandle | undefined {
+    if (!this.#isTcp || this.#socket.writableLength > 0) return undefined;
     this.#handle = writeHandleOf(this.#socket);
-    return this.#handle !== undefined;
+    return this.#handle;
   }
 
-  #writeToHandle(output: Uint8Array | Uint8Array[]): void {
-    const handle = this.#handle as WriteHandle;
+  #writeToHandle(handle: WriteHandle, output: Uint8Array | Uint8Array[]): void {
     if (output instanceof Uint8Array) this.#given += output.length;
     else for (const chunk of output) this.#given += chunk.length;
     const status = writeTo(handle, output, this);

@@ -60,6 +60,11 @@ export function writeHandleOf(socket: Duplex): WriteHandle | undefined {
   return undefined;
 }
 
+/** Whether `handle` is still that of `socket`, which lets go of it when it is destroyed. */
+export function isHandleOf(socket: Duplex, handle: WriteHandle): boolean {
+  return (socket as unknown as { _handle?: WriteHandle | null })._handle === handle;
+}
+
 /**
  * Writes by the handle.
  *

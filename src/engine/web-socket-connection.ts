@@ -825,7 +825,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     this.#isFlushScheduled = false;
     if (this.#queue.isSharing) this.#queue.own();
     const output = this.#protocol.takeOutput();
-    if (output === undefined || this.#socket.destroyed) return true;
+    if (output === undefined) return true;
     const isFree = this.#sends.write(output);
     if (this.#sends.isCongested) {
       this.#protocol.isCongested = true;
