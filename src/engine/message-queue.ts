@@ -2,6 +2,7 @@ import { Deferred, rejected } from "../deferred.js";
 import { type CloseInfo, InvalidStateError } from "../errors.js";
 import type { MessageType } from "../protocol/protocol.js";
 import { decodeUtf8 } from "../protocol/shared-input.js";
+import { sliceLatin1 } from "../protocol/text-slices.js";
 import { Gathering } from "./gathering.js";
 import type { PushedInput } from "./pushed-input.js";
 
@@ -465,6 +466,6 @@ function decode(
   isAscii: boolean,
 ): Message {
   return type === "text"
-    ? { type, data: isAscii ? chunk.toString("latin1", start, end) : decodeUtf8(chunk, start, end) }
+    ? { type, data: isAscii ? sliceLatin1(chunk, start, end) : decodeUtf8(chunk, start, end) }
     : { type, data: chunk.subarray(start, end) };
 }

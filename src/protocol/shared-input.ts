@@ -1,3 +1,5 @@
+import { sliceUtf16 } from "./text-slices.js";
+
 /** Bytes that reads go to. */
 const inputSize = 256 * 1024;
 /** Behind it `decode` finds its table: for each set of eight units, where those of the set lie. */
@@ -99,5 +101,5 @@ export function decodeUtf8(bytes: Buffer, start: number, end: number): string {
   if (bytes !== sharedInput || end - start > largestText || inputModule === undefined) {
     return bytes.toString("utf8", start, end);
   }
-  return memory.toString("utf16le", decoded, inputModule.decode(start, end, decoded));
+  return sliceUtf16(memory, decoded, inputModule.decode(start, end, decoded));
 }
