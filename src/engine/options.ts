@@ -105,7 +105,7 @@ const compressionDefaults: ResolvedCompression = {
   serverMaxWindowBits: 15,
   clientMaxWindowBits: 15,
   threshold: 256,
-  level: 6,
+  level: 3,
   memLevel: 8,
   maxRatio: 256,
 };

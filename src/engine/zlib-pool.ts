@@ -14,17 +14,18 @@ export class ZlibPool {
 
   /** A context with an empty window. */
   borrow(): ZlibContext {
-    return this.#spare.pop() ?? new ZlibContext(this.#kind);
+    const context = this.#spare.pop();
+    if (context === undefined) return new ZlibContext(this.#kind);
+    // Only now, because it clears the table that the next run looks things up in, which then lies
+    // in the processor's cache.
+    context.reset();
+    return context;
   }
 
   /** Takes a context back, whatever its window holds. */
   giveBack(context: ZlibContext): void {
-    if (this.#spare.length < maxSpare) {
-      context.reset();
-      this.#spare.push(context);
-    } else {
-      context.close();
-    }
+    if (this.#spare.length < maxSpare) this.#spare.push(context);
+    else context.close();
   }
 }
 
