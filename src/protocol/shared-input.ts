@@ -94,8 +94,8 @@ export const maskInput: InputModule["mask"] | undefined = inputModule?.mask;
 /**
  * The text in `bytes[start..end)`, which is known to be valid UTF-8.
  *
- * What V8 of Node 20 takes 4.5 µs for (1 KiB, a third of the characters not ASCII) takes an eighth
- * of that here, provided that the bytes lie in the shared buffer.
+ * What V8 takes 3.2 µs for on Node 20, and 1.1 µs on Node 26 (1 KiB, a third of the characters not
+ * ASCII), takes 0.5 µs here, provided that the bytes lie in the shared buffer.
  */
 export function decodeUtf8(bytes: Buffer, start: number, end: number): string {
   if (bytes !== sharedInput || end - start > largestText || inputModule === undefined) {
