@@ -1,28 +1,27 @@
 import { MessageTooBigError, ProtocolError, type ViolationError } from "../errors.js";
 import type { DeflateAgreement, DeflateWishes } from "../protocol/deflate-offer.js";
 import type { Role } from "../protocol/frame.js";
+import { copyLimit } from "../protocol/frame-writer.js";
 import type { ResolvedCompression } from "./options.js";
 import {
   type DeflateSettings,
   deflateOnce,
   hasContexts,
   inflateOnce,
-  ZlibContext,
+  type ZlibContext,
   type ZlibStep,
 } from "./zlib-context.js";
+import { deflatersOf, inflaters, type ZlibPool } from "./zlib-pool.js";
 
 /** What a sync flush ends with, and every message leaves out. @see RFC 7692 §7.2.1 */
 const flushTail = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 /** An empty message, or an empty end of one. @see RFC 7692 §7.2.3.6 */
 const emptyBlock = Buffer.from([0x00]);
 const noBlock = Buffer.alloc(0);
-/** After this much work, a millisecond or two, a job lets others run. */
-const sliceSize = 64 * 1024;
+/** After this much work, a millisecond or two, a job lets others run; up to this much is done at once. */
+export const sliceSize = 64 * 1024;
 /** A ratio is looked at from this many bytes on: less is no danger, whatever the ratio. */
 const ratioFrom = 1024 * 1024;
-/** Unused contexts kept per kind; each has up to 300 KiB. */
-const maxSpare = 4;
-
 /** All slices write here first, and copy what they have to keep. */
 const scratch = Buffer.allocUnsafeSlow(sliceSize);
 const step: ZlibStep = { inputLeft: 0, outputLeft: 0 };
@@ -36,29 +35,6 @@ export function deflateWishes(compression: ResolvedCompression): DeflateWishes {
   };
 }
 
-/** Contexts that are not in use, by what they were made for. */
-const spare = new Map<string, ZlibContext[]>();
-
-function keyOf(kind: DeflateSettings | "inflate"): string {
-  return kind === "inflate" ? kind : `${kind.windowBits} ${kind.level} ${kind.memLevel}`;
-}
-
-function borrow(kind: DeflateSettings | "inflate"): ZlibContext {
-  return spare.get(keyOf(kind))?.pop() ?? new ZlibContext(kind);
-}
-
-function giveBack(kind: DeflateSettings | "inflate", context: ZlibContext): void {
-  const key = keyOf(kind);
-  const contexts = spare.get(key) ?? [];
-  spare.set(key, contexts);
-  if (contexts.length < maxSpare) {
-    context.reset();
-    contexts.push(context);
-  } else {
-    context.close();
-  }
-}
-
 /**
  * permessage-deflate for one connection.
  *
@@ -70,6 +46,9 @@ function giveBack(kind: DeflateSettings | "inflate", context: ZlibContext): void
  */
 export class MessageDeflate {
   readonly #settings: DeflateSettings;
+  readonly #deflaters: ZlibPool;
+  /** Identifies connections for which the same message is compressed to the same bytes. */
+  readonly key: string;
   readonly #maxRatio: number;
   readonly #maxMessageSize: number;
   readonly #keepsDeflater: boolean;
@@ -95,6 +74,9 @@ export class MessageDeflate {
       level,
       memLevel,
     };
+    const { key, pool } = deflatersOf(this.#settings);
+    this.key = key;
+    this.#deflaters = pool;
     this.#maxRatio = maxRatio;
     this.#maxMessageSize = maxMessageSize;
     const { serverNoContextTakeover, clientNoContextTakeover } = agreement;
@@ -107,16 +89,12 @@ export class MessageDeflate {
     return !this.#keepsDeflater;
   }
 
-  /** Identifies connections for which the same message is compressed to the same bytes. */
-  get key(): string {
-    return keyOf(this.#settings);
-  }
-
   /**
    * Compresses a message, or a fragment of one.
    *
    * @param endsMessage - Whether the message ends with `data`.
-   * @returns The payload; a promise of it when it is more than one slice.
+   * @returns The payload; a promise of it when it is more than one slice. Below {@link copyLimit}
+   *   it may lie in memory that the next call uses again.
    */
   compress(data: Uint8Array, endsMessage: boolean): Buffer | Promise<Buffer> {
     if (data.length === 0) {
@@ -130,49 +108,57 @@ export class MessageDeflate {
       const output = deflateOnce(data, this.#settings);
       return endsMessage ? output.subarray(0, output.length - flushTail.length) : output;
     }
-    this.#deflater ??= borrow(this.#settings);
+    this.#deflater ??= this.#deflaters.borrow();
     const job = new CompressJob(this.#deflater, data);
-    const finish = () => {
-      this.#isCompressing = false;
-      if (endsMessage || this.#isEnded) this.#releaseDeflater();
-      return job.takeOutput(endsMessage);
-    };
-    if (job.runSlice()) return finish();
+    if (job.runSlice()) return this.#finishCompressing(job, endsMessage);
     this.#isCompressing = true;
-    return runSlices(job).then(finish);
+    return runSlices(job).then(() => this.#finishCompressing(job, endsMessage));
+  }
+
+  #finishCompressing(job: CompressJob, endsMessage: boolean): Buffer {
+    this.#isCompressing = false;
+    if (endsMessage || this.#isEnded) this.#releaseDeflater();
+    return job.takeOutput(endsMessage);
   }
 
   /**
-   * Inflates a whole message. The memory of `data` is not needed afterwards.
+   * Inflates a whole message, `data[start..end)`, whose memory is not needed afterwards.
    *
-   * @returns The message; a promise of it when it is more than one slice.
-   * @throws ProtocolError 1007 when `data` is no deflate data; MessageTooBigError when the result is
+   * @returns The message; a promise of it when it is more than one slice. A small one may lie in
+   *   memory that the next call uses again.
+   * @throws ProtocolError 1007 when that is no deflate data; MessageTooBigError when the result is
    *   larger than `maxMessageSize` or grows too much, as soon as that is seen.
    */
-  inflate(data: Uint8Array): Buffer | Promise<Buffer> {
-    const limit = Math.min(this.#maxMessageSize, Math.max(ratioFrom, data.length * this.#maxRatio));
-    if (!hasContexts) return this.#inflateOnce(data, limit);
-    this.#inflater ??= borrow("inflate");
-    const job = new InflateJob(this.#inflater, data, limit);
-    const finish = () => {
-      this.#isInflating = false;
-      this.#releaseInflater();
-      return job.takeOutput();
-    };
-    const fail = (error: unknown): never => {
-      this.#isInflating = false;
-      this.#inflater?.close();
-      this.#inflater = undefined;
-      throw this.#violation(error, limit);
-    };
+  inflate(data: Uint8Array, start = 0, end = data.length): Buffer | Promise<Buffer> {
+    const ratioLimit = Math.max(ratioFrom, (end - start) * this.#maxRatio);
+    const limit = Math.min(this.#maxMessageSize, ratioLimit);
+    if (!hasContexts) return this.#inflateOnce(data.subarray(start, end), limit);
+    this.#inflater ??= inflaters.borrow();
+    const job = new InflateJob(this.#inflater, data, start, end, limit);
     try {
-      if (job.runSlice()) return finish();
+      if (job.runSlice()) return this.#finishInflating(job);
     } catch (error) {
-      return fail(error);
+      return this.#failInflating(error, limit);
     }
     this.#isInflating = true;
     job.keepInput();
-    return runSlices(job).then(finish, fail);
+    return runSlices(job).then(
+      () => this.#finishInflating(job),
+      (error) => this.#failInflating(error, limit),
+    );
+  }
+
+  #finishInflating(job: InflateJob): Buffer {
+    this.#isInflating = false;
+    this.#releaseInflater();
+    return job.takeOutput();
+  }
+
+  #failInflating(error: unknown, limit: number): never {
+    this.#isInflating = false;
+    this.#inflater?.close();
+    this.#inflater = undefined;
+    throw this.#violation(error, limit);
   }
 
   /** Whether nothing more will be inflated or compressed. */
@@ -208,13 +194,13 @@ export class MessageDeflate {
 
   #releaseDeflater(): void {
     if (this.#deflater === undefined || (this.#keepsDeflater && !this.#isEnded)) return;
-    giveBack(this.#settings, this.#deflater);
+    this.#deflaters.giveBack(this.#deflater);
     this.#deflater = undefined;
   }
 
   #releaseInflater(): void {
     if (this.#inflater === undefined || (this.#keepsInflater && !this.#isEnded)) return;
-    giveBack("inflate", this.#inflater);
+    inflaters.giveBack(this.#inflater);
     this.#inflater = undefined;
   }
 }
@@ -225,21 +211,45 @@ async function runSlices(job: { runSlice(): boolean }): Promise<void> {
   while (!job.runSlice());
 }
 
-/** Output in pieces copied from the scratch buffer. */
+/** Output: the newest in the scratch buffer, and copies of what came before. */
 class Output {
-  readonly #pieces: Buffer[] = [];
-  size = 0;
+  #kept: Buffer[] | undefined;
+  #keptSize = 0;
+  /** How much of the scratch buffer is used. */
+  #inScratch = 0;
 
-  addScratch(length: number): void {
-    if (length === 0) return;
-    this.#pieces.push(Buffer.from(scratch.subarray(0, length)));
-    this.size += length;
+  get size(): number {
+    return this.#keptSize + this.#inScratch;
   }
 
-  take(): Buffer {
-    return this.#pieces.length === 1
-      ? (this.#pieces[0] as Buffer)
-      : Buffer.concat(this.#pieces, this.size);
+  /** Runs `context` over `input[from..end)`; what it writes is added. See {@link ZlibContext.run}. */
+  run(context: ZlibContext, input: Uint8Array, from: number, end: number): void {
+    context.run(input, from, end, scratch, this.#inScratch, step);
+    this.#inScratch = scratch.length - step.outputLeft;
+    if (step.outputLeft === 0) this.keep();
+  }
+
+  /** Moves everything out of the scratch buffer, which others then use. */
+  keep(): void {
+    if (this.#inScratch === 0) return;
+    this.#kept ??= [];
+    this.#kept.push(Buffer.copyBytesFrom(scratch, 0, this.#inScratch));
+    this.#keptSize += this.#inScratch;
+    this.#inScratch = 0;
+  }
+
+  /**
+   * All of it but the last `tail` bytes: a view of the scratch buffer if it is small.
+   *
+   * @param tail - Bytes to leave out.
+   */
+  take(tail: number): Buffer {
+    const { size } = this;
+    if (this.#kept === undefined && size < copyLimit) return scratch.subarray(0, size - tail);
+    this.keep();
+    const kept = this.#kept ?? [];
+    const all = kept.length === 1 ? (kept[0] as Buffer) : Buffer.concat(kept, size);
+    return all.subarray(0, size - tail);
   }
 }
 
@@ -257,19 +267,18 @@ class CompressJob {
   /** @returns Whether the job is done. */
   runSlice(): boolean {
     const end = Math.min(this.#input.length, this.#at + sliceSize);
-    const slice = this.#input.subarray(0, end);
     do {
-      this.#context.run(slice, this.#at, scratch, 0, step);
+      this.#output.run(this.#context, this.#input, this.#at, end);
       this.#at = end - step.inputLeft;
-      this.#output.addScratch(scratch.length - step.outputLeft);
       // A full scratch buffer may mean that there is more to come.
     } while (step.outputLeft === 0 || this.#at < end);
-    return end === this.#input.length;
+    if (end === this.#input.length) return true;
+    this.#output.keep();
+    return false;
   }
 
   takeOutput(endsMessage: boolean): Buffer {
-    const output = this.#output.take();
-    return endsMessage ? output.subarray(0, output.length - flushTail.length) : output;
+    return this.#output.take(endsMessage ? flushTail.length : 0);
   }
 }
 
@@ -277,14 +286,17 @@ class InflateJob {
   readonly #context: ZlibContext;
   readonly #limit: number;
   readonly #output = new Output();
-  /** First the message's bytes, then the tail that it left out. */
+  /** First the message's bytes, `#at` to `#end`, then the tail that it left out. */
   #input: Uint8Array;
-  #at = 0;
+  #at: number;
+  #end: number;
   #wasReset = false;
 
-  constructor(context: ZlibContext, input: Uint8Array, limit: number) {
+  constructor(context: ZlibContext, input: Uint8Array, start: number, end: number, limit: number) {
     this.#context = context;
     this.#input = input;
+    this.#at = start;
+    this.#end = end;
     this.#limit = limit;
   }
 
@@ -292,19 +304,19 @@ class InflateJob {
   runSlice(): boolean {
     for (;;) {
       const before = this.#at;
-      this.#context.run(this.#input, before, scratch, 0, step);
-      this.#at = this.#input.length - step.inputLeft;
-      const written = scratch.length - step.outputLeft;
-      this.#output.addScratch(written);
+      const sizeBefore = this.#output.size;
+      this.#output.run(this.#context, this.#input, before, this.#end);
+      this.#at = this.#end - step.inputLeft;
       if (this.#output.size > this.#limit) throw new RangeError("The output is too large.");
       if (step.outputLeft === 0) return false;
       if (step.inputLeft > 0) {
-        this.#restart(this.#at > before || written > 0);
+        this.#restart(this.#at > before || this.#output.size > sizeBefore);
       } else if (this.#input === flushTail) {
         return true;
       } else {
         this.#input = flushTail;
         this.#at = 0;
+        this.#end = flushTail.length;
       }
     }
   }
@@ -312,12 +324,13 @@ class InflateJob {
   /** Copies what is left of the input, whose memory is the caller's. */
   keepInput(): void {
     if (this.#input === flushTail) return;
-    this.#input = Buffer.copyBytesFrom(this.#input, this.#at);
+    this.#input = Buffer.copyBytesFrom(this.#input, this.#at, this.#end - this.#at);
+    this.#end -= this.#at;
     this.#at = 0;
   }
 
   takeOutput(): Buffer {
-    return this.#output.take();
+    return this.#output.take(0);
   }
 
   /**

@@ -3,6 +3,7 @@ import { Deferred, rejected } from "../deferred.js";
 import { type CloseInfo, InvalidStateError } from "../errors.js";
 import type { MessageType } from "../protocol/protocol.js";
 import { decodeUtf8 } from "../protocol/shared-input.js";
+import { sliceLatin1 } from "../protocol/text-slices.js";
 import { Gathering } from "./gathering.js";
 import { copyOf, copyToSlab, viewOf } from "./message-memory.js";
 import type { PushedInput } from "./pushed-input.js";
@@ -507,5 +508,5 @@ function viewOfCopy(source: Buffer, from: number, to: number): Buffer {
 }
 
 function decode(chunk: Buffer, start: number, end: number, isAscii: boolean): string {
-  return isAscii ? chunk.toString("latin1", start, end) : decodeUtf8(chunk, start, end);
+  return isAscii ? sliceLatin1(chunk, start, end) : decodeUtf8(chunk, start, end);
 }

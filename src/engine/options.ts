@@ -18,7 +18,7 @@ export interface CompressionOptions {
   readonly clientMaxWindowBits?: number;
   /** Messages of fewer bytes are sent as they are. Default 256. */
   readonly threshold?: number;
-  /** zlib's level, 1 (fast) to 9 (small). Default 6. */
+  /** zlib's level, 1 (fast) to 9 (small). Default 3. */
   readonly level?: number;
   /** zlib's memory level, 1 to 9. Default 8. */
   readonly memLevel?: number;
@@ -105,7 +105,7 @@ const compressionDefaults: ResolvedCompression = {
   serverMaxWindowBits: 15,
   clientMaxWindowBits: 15,
   threshold: 256,
-  level: 6,
+  level: 3,
   memLevel: 8,
   maxRatio: 256,
 };

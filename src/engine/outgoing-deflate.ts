@@ -1,6 +1,6 @@
 import { InvalidStateError } from "../errors.js";
 import type { MessageType, Protocol } from "../protocol/protocol.js";
-import type { MessageDeflate } from "./deflate.js";
+import { type MessageDeflate, sliceSize } from "./deflate.js";
 import { JobQueue } from "./job-queue.js";
 import { PreparedMessage } from "./prepared-message.js";
 
@@ -66,9 +66,10 @@ export class OutgoingDeflate {
     }
     this.#isInMessage = !endsMessage;
     const isCompressed = this.#isCompressing;
-    const write = () => this.#write(type, data, endsMessage, isCompressed);
-    if (!this.#jobs.isIdle) return this.#jobs.add(size, write);
-    const isHandedOver = write();
+    if (!this.#jobs.isIdle) {
+      return this.#jobs.add(size, () => this.#write(type, data, endsMessage, isCompressed));
+    }
+    const isHandedOver = this.#write(type, data, endsMessage, isCompressed);
     return isHandedOver instanceof Promise
       ? this.#jobs.add(size, () => isHandedOver)
       : isHandedOver;
@@ -90,17 +91,34 @@ export class OutgoingDeflate {
       return this.#sendFrame(frame);
     }
     const bytes = bytesOf(data);
-    const isWhole = endsMessage && !protocol.isSendingFragments;
-    const emit = (payload: Uint8Array): boolean => {
-      this.#checkOpen();
-      // What did not get smaller is sent as it was, where the peer's window does not miss it.
-      const isSmaller = payload.length < bytes.length || !isWhole || !this.#deflate.isStateless;
-      if (!isSmaller) return protocol.sendData(type, bytes, endsMessage);
-      protocol.sendData(type, payload, endsMessage, true);
-      return false;
-    };
+    const { length } = bytes;
     const payload = this.#deflate.compress(bytes, endsMessage);
-    return payload instanceof Promise ? payload.then(emit) : emit(payload);
+    return payload instanceof Promise
+      ? payload.then((compressed) => this.#emit(type, data, length, compressed, endsMessage))
+      : this.#emit(type, data, length, payload, endsMessage);
+  }
+
+  /** @param length - Bytes that `data` has uncompressed. */
+  #emit(
+    type: MessageType,
+    data: OutgoingData,
+    length: number,
+    compressed: Uint8Array,
+    endsMessage: boolean,
+  ): boolean {
+    this.#checkOpen();
+    const protocol = this.#protocol;
+    const isWhole = endsMessage && !protocol.isSendingFragments;
+    if (compressed.length < length || !isWhole || !this.#deflate.isStateless) {
+      protocol.sendData(type, compressed, endsMessage, true);
+      return false;
+    }
+    // What did not get smaller is sent as it was, where the peer's window does not miss it.
+    return protocol.sendData(
+      type,
+      data instanceof PreparedMessage ? data.bytes : data,
+      endsMessage,
+    );
   }
 
   #sendFrame(frame: Uint8Array): boolean {
@@ -145,7 +163,12 @@ function sizeOf(data: OutgoingData): number {
   return data instanceof PreparedMessage ? data.bytes.length : data.length;
 }
 
+/** Strings that are compressed at once are encoded here. */
+const encoded = Buffer.allocUnsafeSlow(sliceSize);
+
+/** The bytes of `data`, for as long as nothing else is encoded. */
 function bytesOf(data: OutgoingData): Uint8Array {
-  if (typeof data === "string") return Buffer.from(data, "utf8");
-  return data instanceof PreparedMessage ? data.bytes : data;
+  if (typeof data !== "string") return data instanceof PreparedMessage ? data.bytes : data;
+  if (data.length * 3 > encoded.length) return Buffer.from(data, "utf8");
+  return encoded.subarray(0, encoded.write(data));
 }

@@ -716,17 +716,8 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     const announced = this.#protocol.remainingInFrame;
     const message = this.#incoming?.add(type, chunk, start, end, announced, endsMessage);
     if (message === undefined) return;
-    const push = (bytes: Buffer) => {
-      if (this.#pushed?.isPaused === false) {
-        this.#pushed.push(bytes, 0, bytes.length, true);
-        return;
-      }
-      this.#queue.keep();
-      this.#queue.push(type, bytes, 0, bytes.length, 0, false, true, true);
-      this.#queue.keep();
-    };
     if (!(message instanceof Promise)) {
-      push(message);
+      this.#pushInflated(type, message);
       return;
     }
     // Nothing is parsed until the message is there, so that everything keeps its order.
@@ -744,9 +735,22 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
       this.#onViolation(error);
     };
     message.then(
-      (bytes) => goOn(() => push(bytes)),
+      (bytes) => goOn(() => this.#pushInflated(type, bytes)),
       (error) => goOn(() => fail(error)),
     );
+  }
+
+  /** @param bytes - A whole message, in memory that the next one may use. */
+  #pushInflated(type: MessageType, bytes: Buffer): void {
+    if (this.#pushed?.isPaused === false) {
+      // What the sink does may inflate the next message, or one of another connection.
+      this.#pushed.push(Buffer.from(bytes), 0, bytes.length, true);
+      return;
+    }
+    const isAscii = this.#incoming?.isAscii ?? false;
+    this.#queue.keep();
+    this.#queue.push(type, bytes, 0, bytes.length, 0, isAscii, true, true);
+    this.#queue.keep();
   }
 
   #pause(): void {

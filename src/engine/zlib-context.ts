@@ -41,18 +41,25 @@ export class ZlibContext {
   }
 
   /**
-   * Runs zlib once over `input[from..]` into `output[at..]` with a sync flush.
+   * Runs zlib once over `input[from..end)` into `output[at..]` with a sync flush.
    *
    * @param step - Is filled with what is left of both.
    * @throws Error when the input is no valid data; the context must be reset or closed then.
    */
-  run(input: Uint8Array, from: number, output: Uint8Array, at: number, step: ZlibStep): void {
+  run(
+    input: Uint8Array,
+    from: number,
+    end: number,
+    output: Uint8Array,
+    at: number,
+    step: ZlibStep,
+  ): void {
     const { _handle: handle, _writeState: state } = this.#stream;
     handle.writeSync(
       constants.Z_SYNC_FLUSH,
       input,
       from,
-      input.length - from,
+      end - from,
       output,
       at,
       output.length - at,
@@ -111,16 +118,16 @@ export const hasContexts: boolean = (() => {
     const inflate = new ZlibContext("inflate");
     let isRight = true;
     for (let round = 0; round < 2; round++) {
-      deflate.run(text, 0, squeezed, 0, step);
+      deflate.run(text, 0, text.length, squeezed, 0, step);
       const length = squeezed.length - step.outputLeft;
       isRight &&= step.inputLeft === 0 && length > 4;
-      inflate.run(squeezed.subarray(0, length), 0, restored, 0, step);
+      inflate.run(squeezed, 0, length, restored, 0, step);
       isRight &&= restored.subarray(0, 128 - step.outputLeft).equals(text);
       deflate.reset();
       inflate.reset();
     }
     try {
-      inflate.run(Buffer.from([0xff, 0xff, 0xff]), 0, restored, 0, step);
+      inflate.run(Buffer.from([0xff, 0xff, 0xff]), 0, 3, restored, 0, step);
       isRight = false;
     } catch {
       inflate.reset();

@@ -94,7 +94,8 @@ export class FrameWriter {
     // The header's size depends on the payload's, which is known only once it is written: guess
     // that the text is ASCII, and move the payload in the rare case that the guess was wrong.
     const guess = at + headerLengthFor(text.length, this.#isMasking);
-    const length = slab.write(text, guess, "utf8");
+    // Without an encoding, which would have to be looked up: UTF-8 is what it means.
+    const length = slab.write(text, guess);
     const start = at + headerLengthFor(length, this.#isMasking);
     if (start !== guess) slab.copyWithin(start, guess, guess + length);
     this.#finish(at, first, start, length);

@@ -166,6 +166,21 @@ for (const { name, pair } of transports) {
       );
     });
 
+    it("has its bytes to itself while it sends others", async (t) => {
+      const { server, client } = await pair(t);
+      const sink = new Collector();
+      const { onBytes } = sink;
+      sink.onBytes = (chunk, start, end, endsMessage) => {
+        server.post("an answer ".repeat(200), "text");
+        onBytes.call(sink, chunk, start, end, endsMessage);
+      };
+      server.consume(sink);
+      const sent = ["first ", "second ", "third "].map((word) => word.repeat(100));
+      for (const text of sent) await client.send(text);
+      for (const _ of sent) assert.equal((await client.receive()).data, "an answer ".repeat(200));
+      assert.deepEqual(sink.messages, sent);
+    });
+
     it("ends with an error when the connection is aborted or lost", async (t) => {
       for (const who of ["server", "client"] as const) {
         const both = await pair(t);

@@ -100,6 +100,36 @@ describe("decodeUtf8", () => {
     }
   });
 
+  it("gives what Node's decoder gives for characters of all lengths behind one another", () => {
+    let state = 7;
+    const random = (below: number) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    for (let round = 0; round < 20_000; round++) {
+      // Runs, so that there are blocks of sixteen bytes with one length only as well.
+      let whole = "";
+      for (let run = random(6); run >= 0; run--) {
+        const [from, count] = [
+          [0x20, 0x60],
+          [0x80, 0x780],
+          [0x800, 0xd000],
+          [0x10000, 0x100000],
+        ][random(4)] as [number, number];
+        for (let left = random(20); left > 0; left--) {
+          whole += String.fromCodePoint(from + random(count));
+        }
+      }
+      const bytes = Buffer.from(whole);
+      const start = random(2) === 0 ? random(32) : sharedInput.length - bytes.length;
+      // What stands around is the end of another message or the beginning of the next.
+      const end = Math.min(sharedInput.length, start + bytes.length + 20);
+      sharedInput.fill(random(256), Math.max(0, start - 4), end);
+      sharedInput.set(bytes, start);
+      assert.ok(decodeUtf8(sharedInput, start, start + bytes.length) === whole);
+    }
+  });
+
   it("leaves the input alone", () => {
     sharedInput.fill("語");
     const before = Buffer.from(sharedInput);
