@@ -53,7 +53,7 @@
   ;; UTF-8, which must be valid, to UTF-16 at $to, in the order of bytes that x86 and ARM have.
   ;; Returns the index behind it; 32 bytes more may be overwritten there, and 18 behind the end read.
   ;; Of every byte is computed which unit it would begin, with the two bytes after it. Those that do
-  ;; begin one are then moved together, eight at a time, as the table at 262144 says.
+  ;; begin one are then moved together, eight at a time, as the table at 65536 says.
   (func (export "decode") (param $at i32) (param $end i32) (param $to i32) (result i32)
     (local $v v128) (local $v1 v128) (local $v2 v128) (local $three v128) (local $four v128) (local $afterFour v128)
     (local $x v128) (local $low v128) (local $high v128) (local $left i32) (local $begin i32) (local $some i32)
@@ -112,12 +112,12 @@
         (local.set $some (i32.and (local.get $begin) (i32.const 255)))
         (v128.store (local.get $to) (i8x16.swizzle
           (i8x16.shuffle 0 16 1 17 2 18 3 19 4 20 5 21 6 22 7 23 (local.get $low) (local.get $high))
-          (v128.load offset=262144 (i32.shl (local.get $some) (i32.const 4)))))
+          (v128.load offset=65536 (i32.shl (local.get $some) (i32.const 4)))))
         (local.set $to (i32.add (local.get $to) (i32.shl (i32.popcnt (local.get $some)) (i32.const 1))))
         (local.set $some (i32.shr_u (local.get $begin) (i32.const 8)))
         (v128.store (local.get $to) (i8x16.swizzle
           (i8x16.shuffle 8 24 9 25 10 26 11 27 12 28 13 29 14 30 15 31 (local.get $low) (local.get $high))
-          (v128.load offset=262144 (i32.shl (local.get $some) (i32.const 4)))))
+          (v128.load offset=65536 (i32.shl (local.get $some) (i32.const 4)))))
         (local.set $to (i32.add (local.get $to) (i32.shl (i32.popcnt (local.get $some)) (i32.const 1))))
         (local.set $at (i32.add (local.get $at) (i32.const 16)))
         (br $next)))
