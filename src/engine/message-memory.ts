@@ -6,9 +6,9 @@ import { copyRange } from "../protocol/copy-range.js";
  * Messages are copied out of the read buffer into slabs that they share: memory of its own for each
  * costs several times what the copy costs.
  */
-const slabSize = 128 * 1024;
+const slabSize = 64 * 1024;
 /** From here on a copy gets memory of its own. */
-const largestShare = 32 * 1024;
+const largestShare = 16 * 1024;
 
 let slab = Buffer.allocUnsafeSlow(slabSize);
 /** Its memory: to ask a Buffer for it costs as much as to copy a small message. */

@@ -3,7 +3,13 @@ import { getSystemErrorName } from "node:util";
 import { Deferred } from "../deferred.js";
 import { type HalyardError, SendBufferFullError } from "../errors.js";
 import type { MemoryBudget } from "./memory-budget.js";
-import { isHandleOf, type WriteHandle, type WriteOwner, writeHandleOf, writeTo } from "./socket-writer.js";
+import {
+  isHandleOf,
+  type WriteHandle,
+  type WriteOwner,
+  writeHandleOf,
+  writeTo,
+} from "./socket-writer.js";
 
 /** What a waiting `send` costs besides its bytes. */
 const waiterOverhead = 256;

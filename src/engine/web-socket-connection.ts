@@ -581,7 +581,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
   /**
    * @internal Sends a whole message without a promise.
    *
-   * @param data - Bytes below 16 KiB are copied before this returns. More may be held until they are
+   * @param data - Bytes below 32 KiB are copied before this returns. More may be held until they are
    *   written, and must not be changed before {@link bufferedAmount} is 0.
    * @param type - What bytes are sent as; a string is text, a prepared message what it was made of.
    * @returns `false` when it was refused because the connection cannot send any more or more than

@@ -9,9 +9,9 @@ import { applyMask } from "./mask.js";
  * connection sends in one turn leaves in one write. A connection's bytes are contiguous unless
  * another connection wrote in between; then they are several chunks.
  */
-export const slabSize = 64 * 1024;
+export const slabSize = 128 * 1024;
 /** From here on a payload is handed over as it is: a copy would cost more than a second chunk. */
-export const copyLimit = 16 * 1024;
+export const copyLimit = 32 * 1024;
 
 let slab = Buffer.allocUnsafeSlow(slabSize);
 /** Its memory: to ask a Buffer for it costs as much as to copy a small frame. */

@@ -1,5 +1,5 @@
 /** Bytes that reads go to. */
-const inputSize = 256 * 1024;
+const inputSize = 64 * 1024;
 /** Text of up to this many bytes is decoded in the module's memory; it becomes twice as many. */
 const largestText = 32 * 1024;
 const pageSize = 64 * 1024;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { PassThrough } from "node:stream";
@@ -114,6 +115,38 @@ describe("writing without the stream", () => {
     await until(() => isReady && drained() > before, "being drained");
     assert.equal(queue.held, 0);
     right.destroy();
+  });
+
+  it("keeps the writes of many sockets apart, some of them slow", async () => {
+    const pairs = await Promise.all([tcpPair(), tcpPair(), tcpPair()]);
+    const queues = pairs.map(({ left }) => queueOver(left).queue);
+    const hashes = pairs.map(() => ({ sent: createHash("sha1"), received: createHash("sha1") }));
+    for (const [index, { left, right }] of pairs.entries()) {
+      hashes[index]?.sent.update("first ");
+      await prepare(queues[index] as SendQueue, left);
+      right.on("data", (chunk) => hashes[index]?.received.update(chunk));
+    }
+    for (let round = 0; round < 600; round++) {
+      for (const [index, { right }] of pairs.entries()) {
+        // Sizes about those of the kernel's buffers, so that many writes are done in part.
+        const size = (round * 7919 * (index + 1)) % (round % 5 === 0 ? 900_000 : 3_000);
+        const bytes = Buffer.alloc(size + 1, round + index);
+        hashes[index]?.sent.update(bytes);
+        queues[index]?.write(round % 3 === 0 ? [bytes.subarray(0, 1), bytes.subarray(1)] : bytes);
+        if (round % 40 === 10 * index) right.pause();
+        if (round % 40 === 10 * index + 20) right.resume();
+      }
+      if (round % 7 === 0) await turn();
+    }
+    for (const { left, right } of pairs) {
+      right.resume();
+      left.end();
+      await withTimeout(once(right, "end"), 20_000, "the end");
+      right.destroy();
+    }
+    for (const { sent, received } of hashes) {
+      assert.equal(received.digest("hex"), sent.digest("hex"));
+    }
   });
 
   it("lets go on who waits for what is then written at once", async () => {

@@ -21,7 +21,7 @@ describe("the module for input", () => {
 
   it("runs on this Node", () => {
     assert.equal(hasSimd, true);
-    assert.equal(sharedInput.byteLength, 256 * 1024);
+    assert.equal(sharedInput.byteLength, 64 * 1024);
   });
 
   it("gives what a loop over bytes gives, at every length, place and phase", () => {
