@@ -58,7 +58,7 @@ const mostTrust = 16;
 
 /**
  * The short way of requests for a WebSocket past node:http's parser, whose setting up and taking
- * down costs as much as everything that we do to open and close a connection.
+ * down is a good part of what it costs to open and close a connection.
  *
  * A connection waits here for its first bytes. If they are a plain request for a WebSocket, the
  * request object that node:http would make is made of them. In every other case, and in every
