@@ -14,6 +14,16 @@ export function quiet<T>(promise: Promise<T>): Promise<T> {
   return promise;
 }
 
+/** What an async function gives that does `run`, without its frame, which lives until it settles. */
+export function settled<T>(run: () => T | Promise<T>): Promise<T> {
+  try {
+    const result = run();
+    return result instanceof Promise ? result : Promise.resolve(result);
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
 type Resolve<T> = (value: T) => void;
 type Reject = (reason: unknown) => void;
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { settled } from "../deferred.js";
 import type { WebSocketOptions } from "../engine/options.js";
 import type { WebSocketManager } from "../engine/web-socket-manager.js";
 import { WebSockets } from "../engine/web-sockets.js";
@@ -27,6 +28,8 @@ export type Middleware = (
   next: () => Promise<void>,
 ) => unknown;
 
+const noHooks = {};
+
 /**
  * Middleware that gives the links behind it `request.webSockets`, and stays in the chain while
  * their socket is open.
@@ -38,7 +41,7 @@ export function webSockets(options?: WebSocketOptions): Middleware {
   const shared = new WebSockets(options);
   return (request, response, next) => {
     if (request.webSockets !== undefined) return next();
-    const manager = shared.manage(request, response, {});
+    const manager = shared.manage(request, response, noHooks);
     if (typeof manager === "string") {
       response.writeHead(403, { "Content-Type": "text/plain; charset=utf-8" }).end(manager);
       return undefined;
@@ -129,28 +132,28 @@ export function compose(
   middleware: readonly Middleware[],
   { logger = defaultLogger }: { logger?: Logger } = {},
 ): AnyRequestListener {
-  return async (anyRequest, anyResponse) => {
+  return (anyRequest, anyResponse) => {
     const request = anyRequest as WebSocketRequest;
     const response = anyResponse as ServerResponse;
-    const run = async (index: number): Promise<void> => {
+    // No async function: its frame would be kept as long as a socket that is served behind it.
+    const run = (index: number): unknown => {
+      const link = middleware[index];
+      if (link === undefined) return answer(response, 404);
       let wasCalled = false;
-      await middleware[index]?.(request, response, () => {
+      return link(request, response, () => {
         if (wasCalled)
           return Promise.reject(new Error("next() was called twice by one middleware."));
         wasCalled = true;
-        return run(index + 1);
+        return settled(() => run(index + 1)) as Promise<void>;
       });
-      if (index === middleware.length) answer(response, 404);
     };
-    try {
-      await run(0);
-    } catch (error) {
+    settled(() => run(0)).catch((error: unknown) => {
       log(logger, "error", "a request handler threw", { error });
       const status = (error as { status?: unknown } | undefined)?.status;
       const isErrorStatus =
         Number.isInteger(status) && Number(status) >= 400 && Number(status) < 600;
       answer(response, isErrorStatus ? Number(status) : 500);
-    }
+    });
   };
 }
 

@@ -5,30 +5,32 @@ export interface Beating {
 }
 
 /** All connections with the same period share one timer, so that an idle one owns none. */
-const beats = new Map<number, { members: Set<Beating>; timer: NodeJS.Timeout }>();
+const beats = new Map<number, Set<Beating>>();
 
 /** Calls `member.onBeat` every `period` milliseconds, without keeping the process alive. */
 export function startBeat(member: Beating, period: number): void {
-  let beat = beats.get(period);
-  if (beat === undefined) {
-    const members = new Set<Beating>();
-    const timer = setInterval(() => {
-      const now = performance.now();
-      for (const each of members) each.onBeat(now);
-    }, period);
-    timer.unref();
-    beat = { members, timer };
-    beats.set(period, beat);
+  let members = beats.get(period);
+  if (members === undefined) {
+    members = new Set();
+    beats.set(period, members);
+    startTimer(members, period);
   }
-  beat.members.add(member);
+  members.add(member);
 }
 
 /** Ends what `startBeat` began with the same arguments; harmless if it did not. */
 export function stopBeat(member: Beating, period: number): void {
-  const beat = beats.get(period);
-  if (beat === undefined) return;
-  beat.members.delete(member);
-  if (beat.members.size > 0) return;
-  clearInterval(beat.timer);
-  beats.delete(period);
+  beats.get(period)?.delete(member);
+}
+
+/** Beats until nobody is left, not at once: where members come and go, the next is about to come. */
+function startTimer(members: Set<Beating>, period: number): void {
+  const timer = setInterval(() => {
+    const now = performance.now();
+    for (const each of members) each.onBeat(now);
+    if (members.size > 0) return;
+    clearInterval(timer);
+    beats.delete(period);
+  }, period);
+  timer.unref();
 }

@@ -114,7 +114,8 @@ export class Http2Upgrades {
       this.#host.checkRoom();
       for (const name of unfitHeaders) response.removeHeader(name);
       response.writeHead(constants.HTTP_STATUS_OK, headers);
-      return this.#host.add(new WebSocketConnection(stream, { ...setup, head: Buffer.alloc(0) }));
+      const connection = new WebSocketConnection(stream, { ...setup, head: Buffer.alloc(0) });
+      return this.#host.add(connection, asRequest(request));
     };
     this.#host.handle(asRequest(request), response as unknown as ServerResponse, stream, {
       accept,

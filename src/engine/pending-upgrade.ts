@@ -2,10 +2,16 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { HandshakeError } from "../errors.js";
 import type { Logger } from "../logger.js";
+import type { HandshakeRequest } from "../protocol/handshake.js";
+import { hasUnreadHeaders } from "./http1-shortcut.js";
 import type { ConnectionSetup, WebSocketConnection } from "./web-socket-connection.js";
 
 /** A request for a WebSocket between its arrival and the handler's answer. */
 export interface PendingUpgrade {
+  /** What was read of the request already; see {@link handshakeOf}. */
+  readonly parsed?: HandshakeRequest | undefined;
+  /** Bounds the time of a handler that did not accept at once. */
+  deadline?: { end(): void } | undefined;
   /**
    * Sends the answer that accepts, with what the middleware has set, and makes the connection.
    *
@@ -26,8 +32,8 @@ export interface UpgradeHost {
   isOurs(request: IncomingMessage): boolean;
   /** @throws HandshakeError 503 while the server closes or has no room. */
   checkRoom(): void;
-  /** Counts the connection as the server's own while it lives. */
-  add(connection: WebSocketConnection): WebSocketConnection;
+  /** Counts the connection as the server's own while it lives, and ends what is pending. */
+  add(connection: WebSocketConnection, request: IncomingMessage): WebSocketConnection;
   /** Runs the server's ordinary handler; refuses by 503 when it takes too long. */
   handle(
     request: IncomingMessage,
@@ -37,21 +43,35 @@ export interface UpgradeHost {
   ): void;
 }
 
-const pendingUpgrades = new WeakMap<IncomingMessage, PendingUpgrade>();
+/** A property of the request costs less than an entry of a WeakMap, in time as in memory. */
+const pendingKey = Symbol("halyard.pendingUpgrade");
+
+interface UpgradeRequest extends IncomingMessage {
+  [pendingKey]?: PendingUpgrade | undefined;
+}
 
 /** The upgrade that `request` belongs to; `undefined` for an ordinary request. */
-export function pendingUpgradeOf(request: IncomingMessage): PendingUpgrade | undefined {
-  return pendingUpgrades.get(request);
+export function pendingUpgradeOf(request: UpgradeRequest): PendingUpgrade | undefined {
+  return request[pendingKey];
 }
 
 /** Remembers what `accept()` is to find behind `request`. */
-export function setPendingUpgrade(request: IncomingMessage, pending: PendingUpgrade): void {
-  pendingUpgrades.set(request, pending);
+export function setPendingUpgrade(request: UpgradeRequest, pending: PendingUpgrade): void {
+  request[pendingKey] = pending;
 }
 
 /** Ends what {@link setPendingUpgrade} began. */
-export function forgetPendingUpgrade(request: IncomingMessage): void {
-  pendingUpgrades.delete(request);
+export function forgetPendingUpgrade(request: UpgradeRequest): void {
+  request[pendingKey] = undefined;
+}
+
+/**
+ * What the handshake looks at: the request, or what was read of it before, while nobody can have
+ * changed its headers. node:http makes those when somebody asks for them, which is not us then.
+ */
+export function handshakeOf(request: IncomingMessage): HandshakeRequest {
+  const parsed = pendingUpgradeOf(request)?.parsed;
+  return parsed !== undefined && hasUnreadHeaders(request) ? parsed : request;
 }
 
 /** Whether a message is one of HTTP/2, which has neither reasons nor headers for one hop. */

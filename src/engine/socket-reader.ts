@@ -45,6 +45,8 @@ export function readFrom(socket: Duplex, onChunk: ChunkHandler): boolean {
     return true;
   };
   target._handle.useUserBuffer?.(sharedInput);
+  // A stream that flows holds nothing, and goes on by itself.
+  if (socket.readableFlowing && socket.readableLength === 0) return true;
   // What the stream has read already comes first, and copied: the handler may be called only later.
   for (let early = socket.read() as Buffer | null; early !== null; early = socket.read()) {
     const chunk = early;

@@ -11,6 +11,7 @@ import { integer } from "./options.js";
 import {
   forgetPendingUpgrade,
   type PendingUpgrade,
+  pendingUpgradeOf,
   refuse,
   setPendingUpgrade,
 } from "./pending-upgrade.js";
@@ -132,7 +133,7 @@ export class Upgrades {
       logger: this.#logger,
       isOurs: (request: IncomingMessage) => this.#isOurs(request),
       checkRoom: () => this.#checkRoom(),
-      add: (connection: WebSocketConnection) => this.#add(connection),
+      add: this.#add.bind(this),
       handle: this.#handle.bind(this),
     };
     // A secure server of HTTP/2 with `allowHTTP1` has the events of one of node:https too.
@@ -214,8 +215,11 @@ export class Upgrades {
     );
   }
 
-  #add(connection: WebSocketConnection): WebSocketConnection {
+  #add(connection: WebSocketConnection, request: IncomingMessage): WebSocketConnection {
     connection.joinUntilGone(this.#connections);
+    pendingUpgradeOf(request)?.deadline?.end();
+    // What the handshake needed, its bytes among it, does not live as long as the request.
+    forgetPendingUpgrade(request);
     return connection;
   }
 
@@ -225,21 +229,11 @@ export class Upgrades {
     transport: Duplex,
     pending: PendingUpgrade,
   ): void {
-    let isAccepted = false;
-    let undecided: Undecided | undefined;
-    setPendingUpgrade(request, {
-      accept: (headers, setup) => {
-        const connection = pending.accept(headers, setup);
-        isAccepted = true;
-        undecided?.end();
-        // What the handshake needed, its bytes among it, does not live as long as the request.
-        forgetPendingUpgrade(request);
-        return connection;
-      },
-    });
+    setPendingUpgrade(request, pending);
     this.#guard(transport, () => this.#server.emit("request", request, response));
+    const isAccepted = pendingUpgradeOf(request) === undefined;
     if (isAccepted || transport.destroyed) return;
-    undecided = new Undecided(response, transport, this.#handshakeTimeout, () =>
+    pending.deadline = new Undecided(response, transport, this.#handshakeTimeout, () =>
       this.#onLate(response, transport),
     );
   }

@@ -84,9 +84,16 @@ export interface ConnectionSetup {
   /** What was agreed on for permessage-deflate, if anything was. */
   readonly deflate?: DeflateAgreement | undefined;
   readonly options: ResolvedSocketOptions;
+  /** The head of the response that accepts, if nobody has written it yet. */
+  readonly answer?: Buffer | undefined;
   /** Bytes that came with the handshake and belong to the first frame. */
   readonly head: Buffer;
 }
+
+/** The connection that a transport belongs to. */
+const owner = Symbol("halyard.connection");
+
+type OwnedSocket = Duplex & { [owner]: WebSocketConnection };
 
 /** Time a client gives the server to end TCP first, in milliseconds. */
 const serverEndTimeout = 1_000;
@@ -153,7 +160,10 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
    * @internal Use `accept()` or `connect()`.
    * @param socket - The transport after the handshake; from now on this connection's alone.
    */
-  constructor(socket: Duplex, { role, subprotocol, deflate, options, head }: ConnectionSetup) {
+  constructor(
+    socket: Duplex,
+    { role, subprotocol, deflate, options, answer, head }: ConnectionSetup,
+  ) {
     this.#socket = socket;
     this.#role = role;
     this.#options = options;
@@ -174,14 +184,28 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
     this.#keepAlive = new KeepAlive(options, link);
     this.#flushable = link;
 
+    if (answer !== undefined) this.#sends.write(answer);
     readFrom(socket, (chunk, end) => this.#onChunk(chunk, end));
-    socket.on("end", () => this.#onLost(undefined));
-    socket.on("error", (error) => this.#onLost(error));
-    socket.on("close", () => this.#onGone());
+    (socket as OwnedSocket)[owner] = this;
+    const { end, error, close } = WebSocketConnection.#socketListeners;
+    socket.on("end", end).on("error", error).on("close", close);
     if (head.length > 0) this.#onChunk(head, head.length);
     // A peer that left before has said so to nobody who listened.
     if (socket.readableEnded || socket.destroyed) process.nextTick(() => this.#onLost(undefined));
   }
+
+  /** Listeners that all sockets share: of its own, every idle one would have three. */
+  static readonly #socketListeners = {
+    end(this: OwnedSocket): void {
+      this[owner].#onLost(undefined);
+    },
+    error(this: OwnedSocket, error: Error): void {
+      this[owner].#onLost(error);
+    },
+    close(this: OwnedSocket): void {
+      this[owner].#onGone();
+    },
+  };
 
   /**
    * What the parts of a connection see of it: one small object instead of a closure for each of
@@ -420,12 +444,12 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
       return this.#outgoing.whenIdle().then(() => this.close(status, description, options));
     }
     const { signal, timeout = this.#options.closeTimeout } = options;
-    const promise = this.closed;
     this.#protocol.sendClose(status, description);
     this.#startDiscarding();
     this.#afterCloseSent();
     // The call above ends the connection if the peer's Close is there already.
     if (this.#ended === undefined) this.#limitClosing(timeout);
+    const promise = this.closed;
     if (signal === undefined) return promise;
     const abort = () => {
       reason.reject(signal.reason);
@@ -500,6 +524,7 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
    * threw, or the peer's own status when that was first. Resolves when the connection has ended.
    */
   endHandler(error?: unknown): Promise<void> {
+    if (this.#ended !== undefined) return Promise.resolve();
     if (error !== undefined && !this.isOwnFailure(error)) {
       return this.close(CloseCode.internalError);
     }
@@ -864,8 +889,9 @@ export class WebSocketConnection implements AsyncDisposable, AsyncIterable<Messa
       this.#end("closed");
       return;
     }
-    this.#limitClosing(this.#options.closeTimeout);
     this.#endInput({ close });
+    // A loop that was waiting has answered by now.
+    if (this.#ended === undefined) this.#limitClosing(this.#options.closeTimeout);
   }
 
   /** The peer broke a rule. The answer waits until the application received what came before. */

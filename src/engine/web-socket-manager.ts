@@ -6,11 +6,12 @@ import {
   acceptHeaders,
   asksForWebSocket,
   checkHandshake,
+  type HandshakeRequest,
   offeredSubprotocols,
 } from "../protocol/handshake.js";
 import { deflateWishes } from "./deflate.js";
 import { type ResolvedSocketOptions, resolveSocketOptions, type SocketOptions } from "./options.js";
-import { isHttp2, pendingUpgradeOf, refuse } from "./pending-upgrade.js";
+import { handshakeOf, isHttp2, pendingUpgradeOf, refuse } from "./pending-upgrade.js";
 
 import type { WebSocketConnection } from "./web-socket-connection.js";
 
@@ -50,12 +51,17 @@ export class WebSocketManager {
 
   /** Whether the request asks for a WebSocket. `accept()` refuses one that does so wrongly. */
   get isWebSocketRequest(): boolean {
-    return asksForWebSocket(this.#request);
+    return asksForWebSocket(handshakeOf(this.#request));
   }
 
   /** The subprotocols that the request offers, in its order of preference. */
   get requestedProtocols(): string[] {
-    return offeredSubprotocols(this.#request);
+    return offeredSubprotocols(handshakeOf(this.#request));
+  }
+
+  /** @internal The Origin header of the request. */
+  get origin(): string | undefined {
+    return handshakeOf(this.#request).headers.origin as string | undefined;
   }
 
   /** @internal The request. */
@@ -81,9 +87,10 @@ export class WebSocketManager {
    */
   async accept(options: AcceptOptions = {}): Promise<WebSocketConnection> {
     const request = this.#request;
-    this.#checkState();
+    const handshake = handshakeOf(request);
+    this.#checkState(handshake);
     try {
-      checkHandshake(request);
+      checkHandshake(handshake);
     } catch (error) {
       throw this.#refuse(error);
     }
@@ -110,11 +117,11 @@ export class WebSocketManager {
       throw this.#refusal;
     }
     const { compression } = socketOptions;
-    const offers = request.headers["sec-websocket-extensions"];
+    const offers = handshake.headers["sec-websocket-extensions"] as string | undefined;
     const deflate = compression ? acceptDeflate(offers, deflateWishes(compression)) : undefined;
     this.#hooks.takeOver?.();
     try {
-      this.#connection = upgrade.accept(acceptHeaders(request, subprotocol, deflate?.header), {
+      this.#connection = upgrade.accept(acceptHeaders(handshake, subprotocol, deflate?.header), {
         role: "server",
         subprotocol,
         deflate: deflate?.agreement,
@@ -152,8 +159,8 @@ export class WebSocketManager {
     guard(() => response.end());
   }
 
-  #checkState(): void {
-    if (!this.isWebSocketRequest) {
+  #checkState(handshake: HandshakeRequest): void {
+    if (!asksForWebSocket(handshake)) {
       throw new InvalidStateError(
         "ERR_NOT_A_WEBSOCKET_REQUEST",
         "The request does not ask for a WebSocket; look at isWebSocketRequest before accept().",

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import * as crypto from "node:crypto";
 import { HandshakeError } from "../errors.js";
 import { isToken, listIncludes, parseList } from "./headers.js";
 
@@ -128,10 +128,14 @@ function isKey(key: string | string[] | undefined): key is string {
 
 /** The value of Sec-WebSocket-Accept that proves that `key` was read. @see RFC 6455 §4.2.2 item 5 */
 export function acceptKey(key: string): string {
-  return createHash("sha1")
-    .update(key + keySuffix)
-    .digest("base64");
+  return sha1(key + keySuffix);
 }
+
+/** In one call where Node has it (20.12, 21.7 and later), which costs half as much. */
+const sha1: (text: string) => string =
+  typeof crypto.hash === "function"
+    ? (text) => crypto.hash("sha1", text, "base64")
+    : (text) => crypto.createHash("sha1").update(text).digest("base64");
 
 /**
  * The headers of the answer that accepts a checked request: a 101, or the 200 of HTTP/2, which has

@@ -22,6 +22,10 @@ export function isToken(text: string): boolean {
 export function parseList(value: string | readonly string[] | undefined): string[] {
   if (value === undefined) return [];
   const whole = typeof value === "string" ? value : value.join(",");
+  if (!whole.includes(",")) {
+    const element = whole.trim();
+    return element === "" ? [] : [element];
+  }
   return whole
     .split(",")
     .map((element) => element.trim())
@@ -33,5 +37,6 @@ export function listIncludes(
   value: string | readonly string[] | undefined,
   element: string,
 ): boolean {
+  if (value === element) return true;
   return parseList(value).some((candidate) => candidate.toLowerCase() === element);
 }
