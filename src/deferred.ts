@@ -24,22 +24,27 @@ export function settled<T>(run: () => T | Promise<T>): Promise<T> {
   }
 }
 
-type Resolve<T> = (value: T) => void;
+type Resolve = (value: never) => void;
 type Reject = (reason: unknown) => void;
 
-let lastResolve: Resolve<never>;
-let lastReject: Reject;
+let lastResolve: Resolve = ignore;
+let lastReject: Reject = ignore;
 /** One function for all, so that a `Deferred` needs no closure of its own to get at the two. */
-function remember(resolve: Resolve<never>, reject: Reject): void {
+function remember(resolve: Resolve, reject: Reject): void {
   lastResolve = resolve;
   lastReject = reject;
 }
 
 /** A promise and the means to settle it; see {@link rejected} for its rejections. */
 export class Deferred<T> {
-  readonly promise = new Promise<T>(remember as (resolve: Resolve<T>, reject: Reject) => void);
-  readonly resolve = lastResolve as Resolve<T>;
+  readonly promise = new Promise<T>(remember);
+  readonly resolve = lastResolve as (value: T) => void;
   readonly #reject = lastReject;
+
+  constructor() {
+    // They hold the promise, and that holds whoever waits for it.
+    lastResolve = lastReject = ignore;
+  }
 
   reject(reason: unknown): void {
     this.promise.catch(ignore);
