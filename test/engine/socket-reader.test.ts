@@ -62,6 +62,47 @@ describe("readFrom", () => {
     right.destroy();
   });
 
+  it("takes the place of node:net's callback on this Node", async () => {
+    const { left, right } = await tcpPair();
+    const { _handle: handle } = left as unknown as { _handle: { onread: unknown } };
+    const before = handle.onread;
+    readFrom(left, () => {});
+    assert.notEqual(handle.onread, before, "this Node's handle is another: reads cost more");
+    left.destroy();
+    right.destroy();
+  });
+
+  it("puts off a time limit of the socket's, as node:net does", async () => {
+    const { left, right } = await tcpPair();
+    readFrom(left, () => {});
+    let isOver = false;
+    left.setTimeout(400, () => {
+      isOver = true;
+    });
+    for (let sent = 0; sent < 8; sent++) {
+      right.write("x");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      assert.equal(isOver, false);
+    }
+    await once(left, "timeout");
+    left.destroy();
+    right.destroy();
+  });
+
+  it("leaves errors to node:net", async () => {
+    const { left, right } = await tcpPair();
+    let count = 0;
+    readFrom(left, (_chunk, end) => {
+      count += end;
+    });
+    right.write("x");
+    while (count === 0) await new Promise((resolve) => setImmediate(resolve));
+    const failed = once(left, "error");
+    right.resetAndDestroy();
+    assert.equal((await failed)[0].code, "ECONNRESET");
+    assert.equal(count, 1);
+  });
+
   it("takes the stream where there is no TCP handle", async () => {
     const stream = new PassThrough();
     const chunks: string[] = [];
