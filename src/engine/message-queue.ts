@@ -123,8 +123,8 @@ export class MessageQueue {
   #lent: Buffer | undefined;
   #lentStart = 0;
   #lentEnd = 0;
-  /** Whether unread pieces may lie in memory that connections share. */
-  #isSharing = false;
+  /** Where the pieces begin that may lie in memory that connections share; -1 when none do. */
+  #sharedFrom = -1;
   #gathering: Gathering | undefined;
   #ending: Ending | undefined;
   #endWasReached = false;
@@ -161,7 +161,7 @@ export class MessageQueue {
 
   /** Whether {@link own} has something to do. */
   get isSharing(): boolean {
-    return this.#isSharing;
+    return this.#sharedFrom >= 0;
   }
 
   // --- from the protocol ---
@@ -229,7 +229,7 @@ export class MessageQueue {
     this.#head = this.#tail = 0;
     this.#unread = 0;
     this.#lent = undefined;
-    this.#isSharing = false;
+    this.#sharedFrom = -1;
     this.#gathering = undefined;
   }
 
@@ -242,13 +242,14 @@ export class MessageQueue {
     if (lent === undefined) return;
     this.#lent = undefined;
     if (this.#head === this.#tail) return;
-    this.#isSharing = true;
     const { chunk, start } = copyToSlab(lent, this.#lentStart, this.#lentEnd);
     const shift = start - this.#lentStart;
     const pieces = this.#pieces as Piece[];
     for (let index = this.#head; index < this.#tail; index++) {
       const piece = pieces[index] as Piece;
-      if (piece.chunk === lent) moveTo(piece, chunk, shift);
+      if (piece.chunk !== lent) continue;
+      moveTo(piece, chunk, shift);
+      if (this.#sharedFrom < 0) this.#sharedFrom = index;
     }
   }
 
@@ -257,9 +258,9 @@ export class MessageQueue {
    * what connections share: to be called at the end of the turn.
    */
   own(): void {
-    this.#isSharing = false;
     const pieces = this.#pieces as Piece[];
-    let index = this.#head;
+    let index = Math.max(this.#head, this.#sharedFrom);
+    this.#sharedFrom = -1;
     while (index < this.#tail) {
       const { chunk, start } = pieces[index] as Piece;
       let next = index + 1;
@@ -399,8 +400,18 @@ export class MessageQueue {
   }
 
   #append(piece: Piece): void {
+    // A queue that is never empty would otherwise grow by the places of what was received.
+    if (this.#head >= mostSpare && this.#head >= this.#tail / 2) this.#compact();
     this.#pieces ??= [];
     this.#pieces[this.#tail++] = piece;
+  }
+
+  #compact(): void {
+    const head = this.#head;
+    this.#pieces = this.#pieces?.slice(head, this.#tail);
+    this.#head = 0;
+    this.#tail -= head;
+    if (this.#sharedFrom >= 0) this.#sharedFrom = Math.max(0, this.#sharedFrom - head);
   }
 
   #shift(): Piece | undefined {
@@ -412,7 +423,7 @@ export class MessageQueue {
     if (this.#head === this.#tail) {
       this.#head = this.#tail = 0;
       this.#lent = undefined;
-      this.#isSharing = false;
+      this.#sharedFrom = -1;
       if (pieces.length > mostSpare) this.#pieces = undefined;
     }
     return piece;

@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { type Message, MessageQueue } from "#dist/engine/message-queue.js";
 import type { MessageType } from "#dist/protocol/protocol.js";
 import { clientFrame, serverAndRawClient } from "../support/socket-pair.js";
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 
 const overhead = 128;
 
@@ -22,6 +27,11 @@ function read(queue: MessageQueue, chunk: Buffer, messages: readonly [MessageTyp
   }
   queue.keep();
   chunk.fill("X");
+}
+
+function heapUsed(): number {
+  collectGarbage();
+  return process.memoryUsage().heapUsed;
 }
 
 /** All that waits, as text. */
@@ -108,6 +118,21 @@ describe("unread messages", () => {
       ["text", "drei"],
     ]);
     assert.equal(queue.unread, 0);
+  });
+
+  it("do not leave places behind in a queue that is never empty", async () => {
+    const queue = queueOf();
+    const chunk = Buffer.alloc(1000);
+    read(queue, chunk, [["binary", "0"]]);
+    const before = heapUsed();
+    for (let round = 1; round <= 300_000; round++) {
+      read(queue, chunk, [["binary", String(round)]]);
+      const { data } = (await queue.receiveMessage(undefined)) as Message;
+      if (round % 7 === 0) queue.own();
+      if (String(data) !== String(round - 1)) assert.fail(`${data} instead of ${round - 1}`);
+    }
+    assert.ok(heapUsed() - before < 1_000_000);
+    assert.deepEqual(await drain(queue, 1), [["binary", "300000"]]);
   });
 
   it("are counted with what they cost", async () => {
