@@ -4,9 +4,12 @@ import type { Duplex } from "node:stream";
 export interface WriteHandle {
   /** Bytes that the kernel has not taken yet. */
   readonly writeQueueSize: number;
-  writeBuffer(request: WriteRequest, chunk: Uint8Array): number;
-  writev(request: WriteRequest, chunks: Uint8Array[], areAllBuffers: true): number;
+  writeBuffer(request: WriteRequest | null, chunk: Uint8Array): WriteResult;
+  writev(request: WriteRequest | null, chunks: Uint8Array[], areAllBuffers: true): WriteResult;
 }
+
+/** 0, or the negative number of a system error; where Node makes requests, one if that is needed. */
+type WriteResult = number | WriteRequest;
 
 /** Node's object for one write. */
 interface WriteRequest {
@@ -24,8 +27,11 @@ export interface WriteOwner {
   onWriteComplete(status: number): void;
 }
 
-/** Node's class of the requests, once a write has shown it; `null` where there is none. */
-let requestClass: (new () => WriteRequest) | null | undefined;
+/**
+ * How this Node writes, once a write has shown it: by requests of this class that the writer makes,
+ * by requests that the handle makes when it needs one (24 and later), or in a way not known here.
+ */
+let requests: (new () => WriteRequest) | "made by the handle" | "unknown" | undefined;
 /** A request that no write needs: most are done at once, and then the next one takes it too. */
 let spare: WriteRequest | undefined;
 
@@ -42,22 +48,26 @@ function onComplete(this: WriteRequest, status: number): void {
  */
 export function writeHandleOf(socket: Duplex): WriteHandle | undefined {
   const handle = (socket as unknown as { _handle?: Partial<WriteHandle> | null })._handle;
-  if (requestClass === null || handle === null || handle === undefined) return undefined;
+  if (requests === "unknown" || handle === null || handle === undefined) return undefined;
   if (handle.constructor.name !== "TCP" || typeof handle.writeQueueSize !== "number") {
     return undefined;
   }
   const { writeBuffer, writev } = handle;
   if (typeof writeBuffer !== "function" || typeof writev !== "function") return undefined;
-  if (requestClass !== undefined) return handle as WriteHandle;
+  if (requests !== undefined) return handle as WriteHandle;
   handle.writeBuffer = (request, chunk) => {
     handle.writeBuffer = writeBuffer;
-    // Newer Nodes make a request only when one is needed, and are quick enough by themselves.
-    const found = (request as object | null)?.constructor as (new () => WriteRequest) | undefined;
-    const isKnown = found?.name === "WriteWrap" && "getAsyncId" in found.prototype;
-    requestClass = isKnown ? found : null;
-    return writeBuffer.call(handle, request, chunk);
+    const result = writeBuffer.call(handle, request, chunk);
+    requests = waysOf(request, result);
+    return result;
   };
   return undefined;
+}
+
+function waysOf(request: WriteRequest | null, result: WriteResult): typeof requests {
+  if (request === null) return typeof result === "number" ? "made by the handle" : undefined;
+  const found = request.constructor as new () => WriteRequest;
+  return found.name === "WriteWrap" && "getAsyncId" in found.prototype ? found : "unknown";
 }
 
 /** Whether `handle` is still that of `socket`, which lets go of it when it is destroyed. */
@@ -77,19 +87,37 @@ export function writeTo(
   output: Uint8Array | Uint8Array[],
   owner: WriteOwner,
 ): number {
-  spare ??= new (requestClass as new () => WriteRequest)();
+  if (requests === "made by the handle") {
+    const result = write(handle, null, output);
+    if (typeof result === "number") return result;
+    goOn(result, output, owner);
+    return 0;
+  }
+  spare ??= new (requests as new () => WriteRequest)();
   const request = spare;
-  const status =
-    output instanceof Uint8Array
-      ? handle.writeBuffer(request, output)
-      : handle.writev(request, output, true);
+  const status = write(handle, request, output) as number;
   // Only a write that goes on takes the request, and with it an id; the size of the queue would not
   // tell, since a write may have emptied it and still owe its callback.
   if (request.getAsyncId() !== -1) {
     spare = undefined;
-    request.oncomplete = onComplete;
-    request.owner = owner;
-    request.output = output;
+    goOn(request, output, owner);
   }
   return status;
+}
+
+function write(
+  handle: WriteHandle,
+  request: WriteRequest | null,
+  output: Uint8Array | Uint8Array[],
+): WriteResult {
+  return output instanceof Uint8Array
+    ? handle.writeBuffer(request, output)
+    : handle.writev(request, output, true);
+}
+
+/** Prepares for the end of a write that could not be done at once. */
+function goOn(request: WriteRequest, output: Uint8Array | Uint8Array[], owner: WriteOwner): void {
+  request.oncomplete = onComplete;
+  request.owner = owner;
+  request.output = output;
 }
