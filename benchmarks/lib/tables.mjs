@@ -54,13 +54,13 @@ export function goalsTable(all) {
 
 /** @type {(all: { scenario: Scenario, results: Results }[]) => string} */
 export function markdownTable(all) {
-  const names = [...new Set(all.flatMap(({ results }) => [...results.keys()]))];
-  const rivals = names.filter((name) => name !== "ws" && name !== "halyard");
-  const others = rivals.map((name) => titles[name] ?? name);
-  const head = ["scenario", "`ws`", "Halyard", ...others, "Halyard × floor"];
+  const measured = new Set(all.flatMap(({ results }) => [...results.keys()]));
+  const rivals = Object.keys(titles).filter((name) => measured.has(name));
+  const others = rivals.map((name) => titles[name]);
+  const head = ["scenario", "`ws`", "Halyard", "Halyard × floor", ...others];
   const body = all.map(({ scenario, results }) => {
     const ws = results.get("ws");
-    const cells = ["halyard", ...rivals].map((name) => {
+    const [halyard, ...rest] = ["halyard", ...rivals].map((name) => {
       const measurement = results.get(name);
       if (measurement === undefined || measurement.failure !== undefined) return "–";
       const compared = ratio(measurement.figures, ws?.figures);
@@ -68,21 +68,22 @@ export function markdownTable(all) {
         ? absolute(scenario, measurement)
         : times(compared.median).trim();
     });
-    if (cells[0] !== "–") cells[0] = `**${cells[0]}**`;
     const own = ws === undefined || ws.failure !== undefined ? "–" : absolute(scenario, ws);
     const toFloor = times(ratiosOf("halyard", results)("floor"));
-    return [scenario.title, own, ...cells, toFloor];
+    return [scenario.title, own, halyard === "–" ? halyard : `**${halyard}**`, toFloor, ...rest];
   });
   const lines = [head, head.map((_, column) => (column === 0 ? "---" : "--:")), ...body];
   return lines.map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
+/** The rivals in the order of the README's table. */
 const titles = {
+  aspnet: "ASP.NET Core",
+  "halyard-pieces": "Halyard, piecewise",
   "ws+bufferutil": "`ws` + bufferutil",
-  floor: "floor (bare `node:net`)",
+  floor: "floor",
   bun: "Bun",
   deno: "Deno",
-  aspnet: "ASP.NET Core",
 };
 
 /** What `ws` does in figures; the others are multiples of it. */
