@@ -43,8 +43,10 @@ describe("output", () => {
     assert.deepEqual(flushes([first, second]), [1, 1]);
   });
 
-  it("of a few connections waits while more input is handled", async () => {
+  it("of a few connections waits while more input is handled", async (t) => {
+    const clock = t.mock.method(performance, "now", () => 1_000);
     const connections = waiting(15);
+    clock.mock.mockImplementation(() => 1_000.9);
     flushBeforeInput();
     assert.ok(flushes(connections).every((count) => count === 0));
     await turn();
@@ -59,9 +61,10 @@ describe("output", () => {
     assert.ok(flushes(connections).every((count) => count === 1));
   });
 
-  it("leaves before more input is handled when it has waited a millisecond", async () => {
+  it("leaves before more input is handled when it has waited a millisecond", async (t) => {
+    const clock = t.mock.method(performance, "now", () => 1_000);
     const [connection] = waiting(1) as [Counting];
-    spin(2);
+    clock.mock.mockImplementation(() => 1_001);
     flushBeforeInput();
     assert.equal(connection.flushed, 1);
     await turn();

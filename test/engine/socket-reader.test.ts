@@ -76,10 +76,10 @@ describe("readFrom", () => {
     const { left, right } = await tcpPair();
     readFrom(left, () => {});
     let isOver = false;
-    left.setTimeout(400, () => {
+    left.setTimeout(1_500, () => {
       isOver = true;
     });
-    for (let sent = 0; sent < 8; sent++) {
+    for (let sent = 0; sent < 18; sent++) {
       right.write("x");
       await new Promise((resolve) => setTimeout(resolve, 100));
       assert.equal(isOver, false);
