@@ -179,11 +179,7 @@ export class FrameWriter {
 
   /** Room for `bytes` at the returned index of the slab, continuing our chunk where possible. */
   #reserve(bytes: number): number {
-    if (slabSize - slabUsed < bytes) {
-      // What was written so far lies in the slab that is left behind.
-      this.#endChunk();
-      renewSlab();
-    }
+    if (slabSize - slabUsed < bytes) renewSlab();
     if (this.#slab !== slab || this.#end !== slabUsed) {
       this.#endChunk();
       this.#slab = slab;
